@@ -1,0 +1,1 @@
+"""Penstock, the customer data hub that runs on AWS serverless."""

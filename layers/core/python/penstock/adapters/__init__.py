@@ -1,0 +1,1 @@
+"""One store or service each, behind the Protocol that a step declares."""

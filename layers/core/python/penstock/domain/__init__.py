@@ -1,0 +1,1 @@
+"""The pure part: same input, same answer; no clock, no chance, no network."""

@@ -1,0 +1,42 @@
+"""A job: one SQS message, the events of one run that go to one destination.
+
+A job's id is `<shard>-<sequence number>-<chunk>`: it names the stream's record, so a replay of the record makes
+the same job again. It is the message's deduplication id; the message group is `group_of(source, key)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from penstock.domain.run import Run
+
+
+class Job(msgspec.Struct, omit_defaults=True):
+    """The body of one message of a destination's queue."""
+
+    v: int
+    id: str
+    destination: str
+    run: Run
+
+
+_decode = msgspec.json.Decoder(Job).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode_job(body: str | bytes) -> Job:
+    """The job in a message. Raises `msgspec.ValidationError` or `DecodeError` for what is none."""
+    return _decode(body)
+
+
+def encode_job(job: Job) -> str:
+    """The message body. SQS refuses U+FFFE and U+FFFF as characters, so they travel as JSON escapes."""
+    text = _encode(job).decode()
+    return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+def group_of(source: str, key: str) -> str:
+    """The unit of order as an SQS message group and a Kinesis partition key (32 hex characters)."""
+    return hashlib.blake2b(f"{source}\0{key}".encode(), digest_size=16).hexdigest()

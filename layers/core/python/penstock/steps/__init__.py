@@ -1,0 +1,1 @@
+"""One verb each: a round of reads, one decision of the domain, a round of writes."""

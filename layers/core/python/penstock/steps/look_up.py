@@ -1,0 +1,90 @@
+"""Look something up through a warm Lambda's memory: fresh for a while, then stale while it is refreshed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from penstock.errors import Unavailable
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+LONGEST_OUTAGE_S = 3600.0
+
+
+@dataclass
+class _Entry(Generic[V]):
+    value: V
+    loaded_at: float
+    refreshing: bool = False
+
+
+class LookUp(Generic[K, V]):
+    """A bounded cache in front of `load`.
+
+    Up to `fresh_s` old, an answer is used as it is. Up to `stale_s`, it is used and one thread asks anew. Past that,
+    the caller waits. While `load` raises `Unavailable`, what is known serves on, for an hour at most. An answer
+    that something is absent is an answer, cached like any other.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[K], V],
+        fresh_s: float,
+        stale_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        capacity: int = 10_000,
+    ) -> None:
+        self._load = load
+        self._fresh_s = fresh_s
+        self._stale_s = stale_s
+        self._clock = clock
+        self._capacity = capacity
+        self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V:
+        """The value for `key`. Raises what `load` raises where nothing usable is known."""
+        with self._lock:
+            entry = self._entries.get(key)
+            age = self._clock() - entry.loaded_at if entry else None
+            if entry is not None and age is not None and age <= self._stale_s:
+                self._entries.move_to_end(key)
+                if age <= self._fresh_s or entry.refreshing:
+                    return entry.value
+                entry.refreshing = True
+                threading.Thread(target=self._refresh, args=(key, entry), daemon=True).start()
+                return entry.value
+        return self._wait_for(key, entry)
+
+    def _wait_for(self, key: K, known: _Entry[V] | None) -> V:
+        started_at = self._clock()
+        try:
+            value = self._load(key)
+        except Unavailable:
+            if known is not None and started_at - known.loaded_at <= LONGEST_OUTAGE_S:
+                return known.value
+            raise
+        self._keep(key, value, started_at)
+        return value
+
+    def _refresh(self, key: K, entry: _Entry[V]) -> None:
+        started_at = self._clock()
+        try:
+            self._keep(key, self._load(key), started_at)
+        except Unavailable:
+            pass  # what is known serves on; past `stale_s` a caller asks itself
+        finally:
+            entry.refreshing = False
+
+    def _keep(self, key: K, value: V, started_at: float) -> None:
+        with self._lock:
+            self._entries[key] = _Entry(value, started_at)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
