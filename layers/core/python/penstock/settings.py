@@ -60,6 +60,11 @@ class Settings:
         return self._text("PENSTOCK_DELIVER_FUNCTION_ARN")
 
     @property
+    def deliver_concurrency(self) -> int:
+        """How many Lambdas at most empty one destination's queue at once; AWS takes no less than 2."""
+        return self._whole("PENSTOCK_DELIVER_CONCURRENCY", 2)
+
+    @property
     def queue_prefix(self) -> str:
         """What every destination queue's name begins with: `penstock-<stage>-d-`."""
         return f"penstock-{self.stage}-d-"

@@ -1,0 +1,68 @@
+"""SQS: makes and deletes the queue of a destination."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+KEPT_S = 14 * 86_400
+LARGEST_MESSAGE = 1_048_576
+GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+
+
+class QueueProvision:
+    """Queues are found again by their name alone, so that nothing that was made can be forgotten."""
+
+    def __init__(self, client: SQSClient, stage: str, prefix: str, visibility_timeout_s: int) -> None:
+        self._client = client
+        self._stage = stage
+        self._prefix = prefix
+        self._visibility_timeout_s = visibility_timeout_s
+
+    def create(self, workspace_id: str, destination_id: str) -> str:
+        """The queue's URL; making it again gives the same. High throughput: order and duplicates are per group."""
+        try:
+            return self._client.create_queue(
+                QueueName=self._name(destination_id),
+                Attributes={
+                    "FifoQueue": "true",
+                    "ContentBasedDeduplication": "false",
+                    "DeduplicationScope": "messageGroup",
+                    "FifoThroughputLimit": "perMessageGroupId",
+                    "MessageRetentionPeriod": str(KEPT_S),
+                    "MaximumMessageSize": str(LARGEST_MESSAGE),
+                    "VisibilityTimeout": str(self._visibility_timeout_s),
+                    "SqsManagedSseEnabled": "true",
+                },
+                tags={
+                    "penstock:stage": self._stage,
+                    "penstock:workspace": workspace_id,
+                    "penstock:destination": destination_id,
+                },
+            )["QueueUrl"]
+        except (ClientError, BotoCoreError) as error:
+            raise _unavailable(error) from error
+
+    def delete(self, destination_id: str) -> None:
+        try:
+            url = self._client.get_queue_url(QueueName=self._name(destination_id))["QueueUrl"]
+            self._client.delete_queue(QueueUrl=url)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in GONE:
+                raise _unavailable(error) from error
+        except BotoCoreError as error:
+            raise _unavailable(error) from error
+
+    def _name(self, destination_id: str) -> str:
+        return f"{self._prefix}{destination_id}.fifo"
+
+
+def _unavailable(error: ClientError | BotoCoreError) -> QueueUnavailable:
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+    return QueueUnavailable(f"SQS: {code}")

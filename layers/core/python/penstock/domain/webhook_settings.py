@@ -1,0 +1,192 @@
+"""A webhook destination's settings: what may stand in them, and which parts of them are secrets.
+
+Secret are `secret` itself and the value of every header whose name sounds like it. They are stored encrypted, apart
+from the rest, and the API shows `********` in their place; a change that sends this mask keeps what is stored.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from penstock.errors import Invalid
+
+MASK = "********"
+MOST_HEADERS = 20
+MOST_SECRET_BYTES = 4096  # what KMS encrypts in one call
+
+_SECRET_NAME = re.compile(r"auth|cookie|token|key|secret|passw|signature|credential", re.IGNORECASE)
+_OURS = frozenset({
+    "connection", "content-encoding", "content-length", "content-type", "expect", "host", "idempotency-key",
+    "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "x-signature",
+})  # fmt: skip
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
+)
+_URL_TEXT = re.compile(r"[!-~]+")
+
+Url = Annotated[
+    str,
+    Meta(max_length=2048, pattern=r"^https?://", description="http or https, a public host, no user, no fragment"),
+]
+HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")]
+HeaderValue = Annotated[str, Meta(pattern=r"^[ -~]{0,1000}$")]
+Headers = Annotated[
+    dict[HeaderName, HeaderValue],
+    Meta(max_length=MOST_HEADERS, description="Sent with every request; values that sound secret are shown masked"),
+]
+Secret = Annotated[str, Meta(min_length=1, max_length=256, description="Signs every request (X-Signature)")]
+
+
+class WebhookSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a webhook goes and with what."""
+
+    url: Url
+    headers: Headers = {}
+    secret: Secret | None = None
+
+
+class WebhookSettingsChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a webhook's settings changes; what is absent stays. `headers` are replaced as a whole."""
+
+    url: Url | UnsetType = UNSET
+    headers: Headers | UnsetType = UNSET
+    secret: Secret | UnsetType | None = UNSET
+
+
+class WebhookSettingsView(Struct, frozen=True):
+    """A webhook's settings with every secret masked."""
+
+    url: str
+    headers: dict[str, str]
+    secret: str | None
+
+
+class Plain(Struct, frozen=True):
+    """The settings without secrets, as they are stored."""
+
+    url: str
+    headers: dict[str, str] = {}
+
+
+class Secrets(Struct, frozen=True, omit_defaults=True):
+    """The secrets of the settings, as they are encrypted."""
+
+    secret: str | None = None
+    headers: dict[str, str] = {}
+
+    def __bool__(self) -> bool:
+        return self.secret is not None or bool(self.headers)
+
+
+def split(settings: WebhookSettings) -> tuple[Plain, Secrets]:
+    """What is stored in the clear and what is stored encrypted."""
+    hidden = {name: value for name, value in settings.headers.items() if _SECRET_NAME.search(name)}
+    shown = {name: value for name, value in settings.headers.items() if name not in hidden}
+    return Plain(settings.url, shown), Secrets(settings.secret, hidden)
+
+
+def joined(plain: Plain, secrets: Secrets) -> WebhookSettings:
+    return WebhookSettings(plain.url, {**plain.headers, **secrets.headers}, secrets.secret)
+
+
+def changed(settings: WebhookSettings, change: WebhookSettingsChange) -> WebhookSettings:
+    """The settings after a change, masks standing for what was there. Raises `Invalid` for a mask of nothing."""
+    return WebhookSettings(
+        settings.url if change.url is UNSET else change.url,
+        settings.headers if change.headers is UNSET else _unmasked(change.headers, settings.headers),
+        settings.secret if change.secret is UNSET or change.secret == MASK else change.secret,
+    )
+
+
+def _unmasked(wanted: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
+    known = {name.lower(): value for name, value in stored.items() if _SECRET_NAME.search(name)}
+    return {name: known.get(name.lower(), MASK) if value == MASK else value for name, value in wanted.items()}
+
+
+def check(settings: WebhookSettings, allow_loopback: bool) -> None:
+    """Raises `Invalid` naming the field for what no webhook may have."""
+    _check_url(settings.url, allow_loopback)
+    _check_headers(settings.headers)
+    if settings.secret == MASK:
+        raise Invalid("masked_secret", "the mask stands for a secret, and none is stored", "settings.secret")
+
+
+def packed(secrets: Secrets) -> bytes:
+    """The secrets as they are encrypted. Raises `Invalid` past what can be encrypted in one piece."""
+    data = msgspec.json.encode(secrets)
+    if len(data) > MOST_SECRET_BYTES:
+        message = f"secret and secret header values take {len(data)} bytes together, at most {MOST_SECRET_BYTES}"
+        raise Invalid("secrets_too_long", message, "settings.headers")
+    return data
+
+
+def unpacked(data: bytes) -> Secrets:
+    return msgspec.json.decode(data, type=Secrets)
+
+
+def names(secrets: Secrets) -> tuple[str, ...]:
+    """Which secrets there are: `secret`, `headers.Authorization`."""
+    own = ("secret",) if secrets.secret is not None else ()
+    return own + tuple(f"headers.{name}" for name in secrets.headers)
+
+
+def view(plain: Plain, secret_names: tuple[str, ...]) -> WebhookSettingsView:
+    hidden = {name.removeprefix("headers."): MASK for name in secret_names if name.startswith("headers.")}
+    return WebhookSettingsView(plain.url, {**plain.headers, **hidden}, MASK if "secret" in secret_names else None)
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    seen = set()
+    for name, value in headers.items():
+        lower, field = name.lower(), f"settings.headers.{name}"
+        if lower in _OURS or lower.startswith("proxy-"):
+            raise Invalid("reserved_header", f"{name} is set by the hub itself", field)
+        if lower in seen:
+            raise Invalid("duplicate_header", f"{name} is given twice", field)
+        if value == MASK and _SECRET_NAME.search(name):
+            raise Invalid("masked_secret", "the mask stands for a secret, and none is stored", field)
+        seen.add(lower)
+
+
+def _check_url(url: str, allow_loopback: bool) -> None:
+    reason = _wrong_with(url, allow_loopback)
+    if reason:
+        raise Invalid("invalid_url", reason, "settings.url")
+
+
+def _wrong_with(url: str, allow_loopback: bool) -> str | None:
+    if not _URL_TEXT.fullmatch(url):
+        return "the URL has a space, a control character or one outside ASCII"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "this is no URL"
+    if parts.username is not None or parts.password is not None:
+        return "the URL holds a user or password: use a header"
+    if "#" in url:
+        return "the URL has a fragment"
+    if port == 0 or not parts.hostname:
+        return "the URL has no host" if port != 0 else "0 is no port"
+    return _wrong_with_host(parts, allow_loopback)
+
+
+def _wrong_with_host(parts: SplitResult, allow_loopback: bool) -> str | None:
+    host = (parts.hostname or "").rstrip(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        local = host == "localhost" or host.endswith(".localhost")
+        if local and not allow_loopback:
+            return "the host is this machine itself"
+        return None if _HOST_NAME.fullmatch(host) else "the host is no name and no address"
+    if address.is_global and not address.is_multicast:
+        return None
+    return None if address.is_loopback and allow_loopback else "the address is not public"

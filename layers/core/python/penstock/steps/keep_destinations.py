@@ -1,0 +1,214 @@
+"""Keep destinations: each with its own queue and the event source mapping that empties it.
+
+What AWS holds for a destination is made before the destination is seen and taken down after it is gone. Meanwhile an
+`Unfinished` item stands for it, so that nothing is forgotten: what a crash leaves is taken down by the next change of a
+destination in that workspace, or by deleting it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import msgspec
+from msgspec import UNSET
+
+from penstock.domain import destinations, webhook_settings
+from penstock.domain.config import Change, Create, Remove, Require, Step
+from penstock.domain.destinations import Destination, DestinationChange, NewDestination, Unfinished
+from penstock.domain.paging import Window
+from penstock.domain.sources import Source
+from penstock.domain.tokens import Caller
+from penstock.domain.webhook_settings import Plain, Secrets, WebhookSettings, WebhookSettingsChange
+from penstock.errors import Invalid, NotFound, QueueUnavailable, Unavailable
+from penstock.steps.record import Ledger, settled
+
+ABANDONED_AFTER_S = 120.0  # longer than any request can take
+SWEPT_AT_ONCE = 3
+
+
+class Cipher(Protocol):
+    """Encrypts secrets; what was encrypted for one context opens in no other. Raises `StoreUnavailable`."""
+
+    def encrypt(self, data: bytes, context: Mapping[str, str]) -> bytes: ...
+
+    def decrypt(self, data: bytes, context: Mapping[str, str]) -> bytes: ...
+
+
+class Queues(Protocol):
+    """The destinations' queues. Raises `QueueUnavailable`; what is there or gone already is no error."""
+
+    def create(self, workspace_id: str, destination_id: str) -> str:
+        """The queue's URL."""
+
+    def delete(self, destination_id: str) -> None: ...
+
+
+class Mappings(Protocol):
+    """The event source mappings from those queues to `deliver`. Raises `QueueUnavailable` likewise."""
+
+    def create(self, workspace_id: str, destination_id: str) -> str:
+        """The mapping's id."""
+
+    def delete(self, destination_id: str, known_id: str | None) -> None:
+        """Every mapping of the queue; `known_id` is the one that is remembered, where there is one."""
+
+
+@dataclass(frozen=True)
+class Works:
+    """All that making a destination takes."""
+
+    ledger: Ledger
+    cipher: Cipher
+    queues: Queues
+    mappings: Mappings
+    allow_loopback: bool
+
+
+def create_destination(works: Works, caller: Caller, wanted: NewDestination) -> Destination:
+    """Raises `Invalid`, or `Unavailable` with nothing made that anybody sees."""
+    webhook_settings.check(wanted.settings, works.allow_loopback)
+    destinations.checked_subscription(wanted.subscription)
+    sweep(works, caller.workspace_id)
+    destination_id, at = works.ledger.new_id("dst_"), works.ledger.now()
+    item = Destination(
+        workspace_id=caller.workspace_id,
+        id=destination_id,
+        name=wanted.name,
+        type=wanted.type,
+        source_ids=destinations.unique(wanted.source_ids),
+        enabled=wanted.enabled,
+        subscription=wanted.subscription,
+        **_kept(works, caller.workspace_id, destination_id, wanted.settings)._asdict(),
+        queue_url="",
+        mapping_id="",
+        created_at=at,
+        updated_at=at,
+    )
+    return _made(works, caller, item)
+
+
+def _made(works: Works, caller: Caller, item: Destination) -> Destination:
+    """The destination with its queue and mapping. What a commit of unknown outcome leaves, the sweep sees."""
+    begun = _unfinished(works, item)
+    required = _required(item, item.source_ids)
+    _refuse_unknown(item.source_ids, works.ledger.store.commit([Create(begun), *required], None))
+    made = _equipped(works, item, begun)
+    if works.ledger.commit(caller, "destination.created", made, [Create(made), Remove(begun)]):
+        raise QueueUnavailable("the destination took too long to make")
+    return made
+
+
+def _equipped(works: Works, item: Destination, begun: Unfinished) -> Destination:
+    try:
+        return msgspec.structs.replace(
+            item,
+            queue_url=works.queues.create(item.workspace_id, item.id),
+            mapping_id=works.mappings.create(item.workspace_id, item.id),
+        )
+    except Unavailable:
+        with contextlib.suppress(Unavailable):
+            _take_down(works, begun)
+        raise
+
+
+def change_destination(works: Works, caller: Caller, destination_id: str, change: DestinationChange) -> Destination:
+    def attempt() -> Destination | None:
+        before = works.ledger.get(Destination, caller.workspace_id, destination_id)
+        after = destinations.changed(before, change, works.ledger.now())
+        if change.settings is not UNSET:
+            settings = _resolved(works, before, change.settings)
+            webhook_settings.check(settings, works.allow_loopback)
+            after = msgspec.structs.replace(after, **_kept(works, before.workspace_id, before.id, settings)._asdict())
+        added = [source_id for source_id in after.source_ids if source_id not in before.source_ids]
+        steps = [Change(before, after), *_required(after, added)]
+        clashes = works.ledger.commit(caller, "destination.changed", before, steps, destinations.fields_of(change))
+        _refuse_unknown(after.source_ids, clashes)
+        return None if clashes else after
+
+    return settled(attempt)
+
+
+def delete_destination(works: Works, caller: Caller, destination_id: str) -> None:
+    """It is gone for everybody at once; `Unavailable` says that its queue or mapping is not yet: delete it again."""
+
+    def attempt() -> Unfinished | None:
+        store = works.ledger.store
+        item = store.find(Destination, caller.workspace_id, destination_id)
+        if item is None:
+            return store.find(Unfinished, caller.workspace_id, destination_id) or _absent()
+        ending = _unfinished(works, item)
+        clashes = works.ledger.commit(caller, "destination.deleted", item, [Remove(item), Create(ending)])
+        return None if clashes else ending
+
+    ending = settled(attempt)
+    _take_down(works, ending)
+    sweep(works, caller.workspace_id)
+
+
+def sweep(works: Works, workspace_id: str) -> None:
+    """Take down what crashes have left in a workspace, a few at a time; what does not work now will later."""
+    with contextlib.suppress(Unavailable):
+        for item in works.ledger.store.page(Unfinished, workspace_id, Window(SWEPT_AT_ONCE))[:SWEPT_AT_ONCE]:
+            if works.ledger.clock() - item.started_at > ABANDONED_AFTER_S:
+                _take_down(works, item)
+
+
+def _take_down(works: Works, item: Unfinished) -> None:
+    works.mappings.delete(item.id, item.mapping_id)
+    works.queues.delete(item.id)
+    works.ledger.store.commit([Remove(item)], None)
+
+
+def _absent() -> Unfinished:
+    raise NotFound("destination_not_found", "this workspace has no such destination")
+
+
+def _unfinished(works: Works, item: Destination) -> Unfinished:
+    return Unfinished(
+        workspace_id=item.workspace_id,
+        id=item.id,
+        mapping_id=item.mapping_id or None,
+        started_at=int(works.ledger.clock()),
+    )
+
+
+def _required(item: Destination, source_ids: Iterable[str]) -> list[Step]:
+    return [Require(Source, item.workspace_id, source_id) for source_id in source_ids]
+
+
+def _refuse_unknown(source_ids: Sequence[str], clashes: Sequence[Step]) -> None:
+    for clash in clashes:
+        if isinstance(clash, Require):
+            field = f"source_ids.{source_ids.index(clash.id)}"
+            raise Invalid("unknown_source", f"this workspace has no source {clash.id}", field)
+
+
+def _context(workspace_id: str, destination_id: str) -> dict[str, str]:
+    return {"workspace": workspace_id, "destination": destination_id}
+
+
+class _Kept(NamedTuple):
+    """The settings as they are stored: what is plain, which secrets there are, and these encrypted."""
+
+    settings: Plain
+    secret_names: tuple[str, ...]
+    secrets: bytes | None
+
+
+def _kept(works: Works, workspace_id: str, destination_id: str, settings: WebhookSettings) -> _Kept:
+    plain, secrets = webhook_settings.split(settings)
+    context = _context(workspace_id, destination_id)
+    sealed = works.cipher.encrypt(webhook_settings.packed(secrets), context) if secrets else None
+    return _Kept(plain, webhook_settings.names(secrets), sealed)
+
+
+def _resolved(works: Works, item: Destination, change: WebhookSettingsChange) -> WebhookSettings:
+    """The whole settings after a change, masks replaced by the secrets that they stand for."""
+    secrets = Secrets()
+    if item.secrets is not None:
+        opened = works.cipher.decrypt(item.secrets, _context(item.workspace_id, item.id))
+        secrets = webhook_settings.unpacked(opened)
+    return webhook_settings.changed(webhook_settings.joined(item.settings, secrets), change)

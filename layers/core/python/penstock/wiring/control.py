@@ -1,0 +1,60 @@
+"""What the control function works with, made once at its first request."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from botocore.config import Config
+from botocore.session import get_session
+
+from penstock import settings
+from penstock.adapters.config_store import ConfigStore, Place
+from penstock.adapters.operator_secret import OperatorSecret
+from penstock.adapters.queue_mapping import MappingPlan, QueueMapping
+from penstock.adapters.queue_provision import QueueProvision
+from penstock.adapters.secret_cipher import SecretCipher
+from penstock.domain.ids import ALPHABET
+from penstock.steps.authenticate import OperatorToken
+from penstock.steps.keep_destinations import Works
+from penstock.steps.record import Ledger
+
+
+@dataclass(frozen=True)
+class Ports:
+    ledger: Ledger
+    works: Works
+    operator: OperatorToken
+
+
+@cache
+def ports() -> Ports:
+    given = settings.from_environment()
+    client = _clients(given.region)
+    store = ConfigStore(Place(given.config_table, given.audit_table, given.region))
+    ledger = Ledger(store, _chance, time.time)
+    plan = MappingPlan(given.stage, given.queue_prefix, given.deliver_function_arn, given.deliver_concurrency)
+    works = Works(
+        ledger,
+        SecretCipher(client("kms"), given.secrets_key_arn),
+        QueueProvision(client("sqs"), given.stage, given.queue_prefix, given.visibility_timeout_s),
+        QueueMapping(client("lambda"), plan, time.sleep),
+        given.allow_loopback,
+    )
+    secret = OperatorSecret(client("secretsmanager"), given.operator_secret_arn)
+    return Ports(ledger, works, OperatorToken(secret.read, time.monotonic))
+
+
+def _clients(region: str) -> Callable[[str], Any]:
+    """Clients of botocore's own: boto3 would add the half of its import time that serves S3."""
+    session = get_session()
+    config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
+    return lambda service: session.create_client(service, region_name=region, config=config)
+
+
+def _chance(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
