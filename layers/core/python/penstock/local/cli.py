@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -34,7 +34,6 @@ app.add_typer(cli_destinations.app, name="destinations")
 app.add_typer(cli_tokens.app, name="tokens")
 
 NoEnv = Annotated[bool, typer.Option("--no-env", help="The environment is made already.", hidden=True)]
-INTERRUPTED = 130
 
 
 def here() -> Home:
@@ -151,28 +150,27 @@ def make_environment(made: bool) -> None:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
+    """While something is begun or ended, a polite request to end is an interruption: what was begun is undone."""
     said = Progress(console())
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield said
     finally:
+        signal.signal(signal.SIGTERM, before)
         said.stop()
 
 
-def _ask_to_end(_number: int, _frame: FrameType | None) -> None:
+def interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Every trouble is one line and 1; an interruption is 130."""
-    signal.signal(signal.SIGTERM, _ask_to_end)
     try:
-        app(standalone_mode=False)
+        app(args=arguments, prog_name="penstock")
     except Trouble as trouble:
         errors().print(f"[red]penstock:[/red] {escape(str(trouble))}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except (KeyboardInterrupt, typer.Abort):
-        errors().print("penstock: interrupted")
-        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

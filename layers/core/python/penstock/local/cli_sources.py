@@ -13,6 +13,8 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 SourceId = Annotated[str, typer.Argument(metavar="SOURCE", help="The id of a source: src_…")]
 
+Key = Annotated[str, typer.Argument(metavar="KEY", help="A write key of the source.")]
+
 
 @app.command("list")
 def every(as_json: AsJson = False) -> None:
@@ -37,6 +39,37 @@ def keys(source: SourceId, as_json: AsJson = False) -> None:
     """The write keys of a source."""
     found = control().get(f"/control/sources/{source}")["write_keys"]
     show_list(found, ("key", "enabled", "created_at"), as_json)
+
+
+@app.command("add-key")
+def add_key(source: SourceId, as_json: AsJson = False) -> None:
+    """One more write key for a source."""
+    show_one(control().post(f"/control/sources/{source}/write-keys"), as_json)
+
+
+@app.command("rotate-key")
+def rotate_key(source: SourceId, key: Key, as_json: AsJson = False) -> None:
+    """A new write key in place of one, which works on until it is disabled or deleted."""
+    show_one(control().post(f"/control/sources/{source}/write-keys/{key}/rotate"), as_json)
+
+
+@app.command("enable-key")
+def enable_key(source: SourceId, key: Key, as_json: AsJson = False) -> None:
+    """Take events with this key again."""
+    show_one(control().patch(f"/control/sources/{source}/write-keys/{key}", {"enabled": True}), as_json)
+
+
+@app.command("disable-key")
+def disable_key(source: SourceId, key: Key, as_json: AsJson = False) -> None:
+    """Refuse events with this key."""
+    show_one(control().patch(f"/control/sources/{source}/write-keys/{key}", {"enabled": False}), as_json)
+
+
+@app.command("delete-key")
+def delete_key(source: SourceId, key: Key) -> None:
+    """Remove a write key."""
+    control().delete(f"/control/sources/{source}/write-keys/{key}")
+    console().print(f"{key} is deleted", soft_wrap=True)
 
 
 @app.command()

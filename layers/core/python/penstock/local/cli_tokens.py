@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,14 +21,11 @@ def every(as_json: AsJson = False) -> None:
 @app.command()
 def create(
     name: Annotated[str, typer.Argument()],
-    scope: Annotated[list[str] | None, typer.Option("--scope", help="What it may do; may be given again.")] = None,
+    scope: Annotated[list[str], typer.Option("--scope", help="What it may do, * is all; may be given again.")],
     as_json: AsJson = False,
 ) -> None:
     """A new token; it is shown this once."""
-    body: dict[str, Any] = {"name": name}
-    if scope:
-        body["scopes"] = scope
-    show_one(control().post("/control/tokens", body), as_json)
+    show_one(control().post("/control/tokens", {"name": name, "scopes": scope}), as_json)
 
 
 @app.command()

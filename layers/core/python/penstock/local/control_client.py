@@ -38,7 +38,7 @@ class ControlClient:
     def get(self, path: str, **query: str | int) -> dict[str, Any]:
         return self._ask("GET", path, query=query)
 
-    def post(self, path: str, body: Body) -> dict[str, Any]:
+    def post(self, path: str, body: Body = None) -> dict[str, Any]:
         return self._ask("POST", path, body)
 
     def patch(self, path: str, body: Body) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str], fol
             start_new_session=True,
             close_fds=True,
         )
+    process.returncode = 0  # it outlives us: nobody waits for its end
     return Background(process.pid, born(process.pid) or "")
 
 

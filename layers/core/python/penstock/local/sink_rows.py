@@ -83,7 +83,7 @@ class Behaviours:
         self._max_paths = max_paths
 
     def set(self, order: object) -> dict[str, object]:
-        """Take an order: `path`, `status`, `delay_ms`, `retry_after`, `times`; a path alone behaves again. Raises `Invalid`."""
+        """Take `{path, status, delay_ms, retry_after, times}`; a path alone behaves again. Raises `Invalid`."""
         if not isinstance(order, dict):
             raise Invalid("invalid_body", "the body must be a JSON object")
         unknown = sorted(set(order) - {"path", "status", "delay_ms", "retry_after", "times"})

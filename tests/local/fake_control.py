@@ -1,0 +1,100 @@
+"""Stands for a hub's control API towards a client: keeps what it is given, answers in the API's shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+TOKEN = "the-token"
+
+
+def failure(status: int, code: str, message: str, field: str | None = None) -> web.Response:
+    return web.json_response({"error": {"code": code, "message": message, "field": field}}, status=status)
+
+
+@web.middleware
+async def authenticate(request: web.Request, handler: Any) -> web.StreamResponse:
+    if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+        return failure(401, "unknown_token", "the token is unknown")
+    return await handler(request)
+
+
+class FakeControl:
+    """One workspace; pages hold two items, so that a list of three has two pages."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, dict[str, dict[str, Any]]] = {"sources": {}, "destinations": {}, "tokens": {}}
+        self._made = 0
+
+    def app(self) -> web.Application:
+        app = web.Application(middlewares=[authenticate])
+        keys = "/control/sources/{id}/write-keys"
+        app.router.add_post(keys, self.add_key)
+        app.router.add_post(keys + "/{key}/rotate", self.add_key)
+        app.router.add_patch(keys + "/{key}", self.change_key)
+        app.router.add_delete(keys + "/{key}", self.delete_key)
+        app.router.add_get("/control/{kind}", self.listed)
+        app.router.add_post("/control/{kind}", self.create)
+        app.router.add_get("/control/{kind}/{id}", self.read)
+        app.router.add_patch("/control/{kind}/{id}", self.change)
+        app.router.add_delete("/control/{kind}/{id}", self.delete)
+        return app
+
+    async def listed(self, request: web.Request) -> web.Response:
+        kind = request.match_info["kind"]
+        begin = int(request.query.get("next", "0"))
+        every = list(self.items[kind].values())
+        more = str(begin + 2) if len(every) > begin + 2 else None
+        return web.json_response({kind: every[begin : begin + 2], "next": more})
+
+    async def create(self, request: web.Request) -> web.Response:
+        kind = request.match_info["kind"]
+        body = await request.json()
+        if not body.get("name"):
+            return failure(400, "invalid_name", "name must not be empty", "name")
+        self._made += 1
+        made = {"id": f"{kind[:3]}_{self._made}", "enabled": True, **body}
+        if kind == "sources":
+            made["write_keys"] = [self._key()]
+        self.items[kind][made["id"]] = made
+        return web.json_response(made, status=201)
+
+    async def read(self, request: web.Request) -> web.Response:
+        item = self._item(request)
+        return failure(404, "not_found", "no such thing") if item is None else web.json_response(item)
+
+    async def change(self, request: web.Request) -> web.Response:
+        item = self._item(request)
+        if item is None:
+            return failure(404, "not_found", "no such thing")
+        item.update(await request.json())
+        return web.json_response(item)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        self.items[request.match_info["kind"]].pop(request.match_info["id"])
+        return web.Response(status=204)
+
+    async def add_key(self, request: web.Request) -> web.Response:
+        key = self._key()
+        self.items["sources"][request.match_info["id"]]["write_keys"].append(key)
+        return web.json_response(key, status=201)
+
+    async def change_key(self, request: web.Request) -> web.Response:
+        for key in self.items["sources"][request.match_info["id"]]["write_keys"]:
+            if key["key"] == request.match_info["key"]:
+                key.update(await request.json())
+                return web.json_response(key)
+        return failure(404, "not_found", "no such key")
+
+    async def delete_key(self, request: web.Request) -> web.Response:
+        source = self.items["sources"][request.match_info["id"]]
+        source["write_keys"] = [key for key in source["write_keys"] if key["key"] != request.match_info["key"]]
+        return web.Response(status=204)
+
+    def _item(self, request: web.Request) -> dict[str, Any] | None:
+        return self.items[request.match_info["kind"]].get(request.match_info["id"])
+
+    def _key(self) -> dict[str, Any]:
+        self._made += 1
+        return {"key": f"key{self._made}", "enabled": True, "created_at": "2026-01-01T00:00:00.000Z"}

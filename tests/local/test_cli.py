@@ -1,0 +1,194 @@
+"""The command line: what it asks of the hub, what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from penstock.local.cli import main
+from penstock.local.home import Home
+from penstock.local.hub import Hub, State, write_hub, write_state
+from penstock.local.ports import free_port
+from penstock.local.processes import Background
+from penstock.local.sink import sink_app
+
+from tests.local.fake_control import TOKEN, FakeControl
+from tests.local.local_servers import served
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def control() -> FakeControl:
+    return FakeControl()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    home = Home(tmp_path, cloud_port=free_port(), port=free_port(), sink_port=free_port())
+    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
+    for variable, port in home.ports.items():
+        monkeypatch.setenv(variable, str(port))
+    for variable in ("PENSTOCK_URL", "PENSTOCK_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    return home
+
+
+@pytest.fixture
+def hub(home: Home, control: FakeControl) -> Iterator[Hub]:
+    with served(control.app()) as url, served(sink_app()) as sink:
+        hub = Hub(url, TOKEN, "ws_1", "src_1", "key", sink)
+        write_hub(home, hub)
+        yield hub
+
+
+@pytest.fixture
+def run(home: Home, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line; its exit code, what it printed, and what it complained of."""
+
+    def ran(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return ran
+
+
+def test_a_source_is_made_disabled_enabled_and_deleted(hub: Hub, control: FakeControl, run: Run) -> None:
+    code, said, _ = run("sources", "create", "Shop", "--json")
+    source = json.loads(said)["id"]
+    assert (code, control.items["sources"][source]["name"]) == (0, "Shop")
+    run("sources", "disable", source)
+    assert control.items["sources"][source]["enabled"] is False
+    run("sources", "enable", source)
+    assert json.loads(run("sources", "show", source, "--json")[1])["enabled"] is True
+    assert run("sources", "delete", source)[0] == 0
+    assert control.items["sources"] == {}
+
+
+def test_write_keys_are_added_rotated_switched_and_deleted(hub: Hub, control: FakeControl, run: Run) -> None:
+    source = json.loads(run("sources", "create", "Shop", "--json")[1])["id"]
+    first = json.loads(run("sources", "keys", source, "--json")[1])[0]["key"]
+    second = json.loads(run("sources", "add-key", source, "--json")[1])["key"]
+    third = json.loads(run("sources", "rotate-key", source, first, "--json")[1])["key"]
+    run("sources", "disable-key", source, first)
+    run("sources", "delete-key", source, second)
+    keys = control.items["sources"][source]["write_keys"]
+    assert [(key["key"], key["enabled"]) for key in keys] == [(first, False), (third, True)]
+    run("sources", "enable-key", source, first)
+    assert keys[0]["enabled"] is True
+
+
+def test_a_list_is_shown_whole_however_many_pages_it_has(hub: Hub, run: Run) -> None:
+    assert run("sources", "list")[1].strip() == "none"
+    for name in ("one", "two", "three"):
+        run("sources", "create", name)
+    assert [item["name"] for item in json.loads(run("sources", "list", "--json")[1])] == ["one", "two", "three"]
+    assert all(name in run("sources", "list")[1] for name in ("one", "two", "three"))
+
+
+def test_a_destination_is_made_for_every_source_and_changed_by_what_is_given(
+    hub: Hub, control: FakeControl, run: Run
+) -> None:
+    source = json.loads(run("sources", "create", "Shop", "--json")[1])["id"]
+    made = run("destinations", "create", "Hook", "--url", "http://h/x", "--header", "X-Team: a: b", "--json")
+    destination = json.loads(made[1])["id"]
+    assert control.items["destinations"][destination] == {
+        "id": destination,
+        "enabled": True,
+        "name": "Hook",
+        "type": "webhook",
+        "source_ids": [source],
+        "settings": {"url": "http://h/x", "headers": {"X-Team": "a: b"}},
+    }
+    run("destinations", "update", destination, "--secret", "s", "--subscription", 'type = "track"')
+    changed = control.items["destinations"][destination]
+    assert (changed["settings"], changed["subscription"]) == ({"secret": "s"}, 'type = "track"')
+    run("destinations", "disable", destination)
+    assert changed["enabled"] is False
+    run("destinations", "enable", destination)
+    assert changed["enabled"] is True
+    assert run("destinations", "delete", destination)[0] == 0
+
+
+def test_a_token_is_made_with_its_scopes_and_deleted(hub: Hub, control: FakeControl, run: Run) -> None:
+    made = run("tokens", "create", "CI", "--scope", "sources:read", "--scope", "audit:read", "--json")
+    token = json.loads(made[1])["id"]
+    assert control.items["tokens"][token]["scopes"] == ["sources:read", "audit:read"]
+    assert run("tokens", "delete", token)[0] == 0
+    assert run("tokens", "list")[1].strip() == "none"
+
+
+def test_a_refusal_is_one_clear_line_and_a_one(hub: Hub, run: Run) -> None:
+    code, said, complaint = run("sources", "create", "")
+    assert (code, said) == (1, "")
+    assert complaint == "penstock: name must not be empty (field name) [400 invalid_name]\n"
+    assert run("sources", "show", "src_9")[2] == "penstock: no such thing [404 not_found]\n"
+    assert run("destinations", "update", "dst_1")[2] == "penstock: nothing to change was given\n"
+
+
+def test_without_a_hub_it_is_said_how_to_get_one(run: Run) -> None:
+    for arguments in (["sources", "list"], ["tail"], ["send", "x.jsonl"]):
+        code, _, complaint = run(*arguments)
+        assert code == 1
+        assert complaint.startswith("penstock: no hub is running here")
+        assert complaint.count("\n") == 1
+    assert run("tail", "--source", "src_1")[2].startswith("penstock: no hub is running here")
+
+
+def test_a_hub_in_the_cloud_is_named_by_the_environment(
+    control: FakeControl, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(control.app()) as url:
+        monkeypatch.setenv("PENSTOCK_URL", url + "/")
+        assert run("sources", "list")[2] == "penstock: PENSTOCK_URL is set and PENSTOCK_TOKEN is not\n"
+        monkeypatch.setenv("PENSTOCK_TOKEN", TOKEN)
+        assert run("sources", "list")[0] == 0
+        monkeypatch.setenv("PENSTOCK_TOKEN", "another")
+        assert run("sources", "list")[2] == "penstock: the token is unknown [401 unknown_token]\n"
+    assert "does not answer" in run("sources", "list")[2]
+
+
+def test_tail_shows_what_the_sink_received(hub: Hub, run: Run) -> None:
+    for n in range(3):
+        requests.post(f"{hub.sink_url}/{'a' if n < 2 else 'b'}", data=f"body {n}", timeout=5)
+    said = run("tail", "--from-start", "--path", "/a", "--count", "2", "--json")[1]
+    assert [json.loads(line)["body"] for line in said.splitlines()] == ["body 0", "body 1"]
+    assert "/b 200 body 2" in run("tail", "--from-start", "--count", "3")[1]
+
+
+def test_a_file_that_cannot_be_read_is_one_clear_line(hub: Hub, tmp_path: Path, run: Run) -> None:
+    assert run("send", str(tmp_path / "absent.jsonl"))[2].endswith("cannot be read: No such file or directory\n")
+
+
+def test_a_taken_port_is_one_clear_line(home: Home, run: Run) -> None:
+    with socket.create_server(("127.0.0.1", home.sink_port)):
+        code, _, complaint = run("up", "--no-env")
+    assert code == 1
+    assert complaint.startswith(f"penstock: port {home.sink_port} is taken by another program")
+    assert complaint.count("\n") == 1
+    assert not home.hub_file.exists()
+
+
+def test_down_without_a_hub_says_so_and_succeeds(run: Run) -> None:
+    code, said, _ = run("down", "--no-env")
+    assert (code, said) == (0, "No hub is running; nothing to do.\n")
+
+
+def test_a_hub_whose_processes_died_is_seen_and_cleared_away(home: Home, hub: Hub, run: Run) -> None:
+    write_state(home, State(ports=home.ports, processes={"cloud": Background(pid=2**22 - 1, born="long ago")}))
+    code, said, _ = run("status")
+    assert code == 1
+    assert "ended" in said
+    assert json.loads(run("status", "--json")[1])["running"] is False
+    code, said, _ = run("down", "--no-env")
+    assert code == 0
+    assert "Nothing is left" in said
+    assert not home.hub_file.exists()
+    assert not home.state_file.exists()
