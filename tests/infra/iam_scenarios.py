@@ -1,0 +1,324 @@
+"""Every function does all that it ever does, against a moto server, in a process of its own.
+
+`python -m tests.infra.iam_scenarios TEMPLATES.json` prints what was called and how moto named what it chose itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import io
+import json
+import os
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+os.environ.update(
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",
+    AWS_REGION="us-east-1",
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_EC2_METADATA_DISABLED="true",
+)
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+from penstock import tables
+from tests.infra.iam_calls import ACCOUNT, REGION, CallRecorder
+from tests.infra.iam_policy import Rights
+
+OPERATOR_TOKEN = "o" * 48
+Json = dict[str, Any]
+
+
+class Context:
+    """What Lambda hands to a handler beside the event."""
+
+    function_name = "function"
+    memory_limit_in_mb = 512
+    aws_request_id = "00000000-0000-4000-8000-000000000000"
+    invoked_function_arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:function"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+class Tool:
+    """A destination on loopback whose answers the test sets."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        tool = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(tool.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+
+
+def http_event(method: str, path: str, route: str, body: Any = None, token: str | None = None, **query: str) -> Json:
+    """A payload-2.0 event as API Gateway's HTTP API sends it; `route` is the path with its `{parameters}`."""
+    headers = {"content-type": "application/json"} | ({"authorization": token} if token else {})
+    names = [part[1:-1] for part in route.split("/") if part.startswith("{")]
+    values = [have for have, want in zip(path.split("/"), route.split("/"), strict=True) if want.startswith("{")]
+    return {
+        "version": "2.0",
+        "routeKey": f"{method} {route}",
+        "rawPath": path,
+        "rawQueryString": "&".join(f"{name}={value}" for name, value in query.items()),
+        "headers": headers,
+        "queryStringParameters": query or None,
+        "pathParameters": dict(zip(names, values, strict=True)),
+        "requestContext": {
+            "http": {"method": method, "path": path, "sourceIp": "203.0.113.9", "userAgent": "test"},
+            "stage": "$default",
+            "requestId": "request-1",
+            "domainName": "api.example.com",
+        },
+        "body": json.dumps(body) if body is not None else None,
+        "isBase64Encoded": False,
+    }
+
+
+class Cloud:
+    """What the deploy would have made, in moto, under the names of the templates."""
+
+    def __init__(self, templates: Mapping[str, Any]) -> None:
+        self.physical: dict[str, str] = {}
+        self.rights = Rights(templates, self.physical)
+        boto3.setup_default_session(region_name=REGION)
+        self._make_tables()
+        self._make_stream()
+        self._make_secrets()
+        self._make_deliver()
+
+    def environment_of(self, function: str) -> dict[str, str]:
+        return self.rights.environment_of(function)
+
+    def _make_tables(self) -> None:
+        for table in tables.ALL:
+            keys = [(table.partition_key, "HASH"), (table.sort_key, "RANGE")]
+            boto3.client("dynamodb").create_table(
+                TableName=f"penstock-dev-{table.name}",
+                BillingMode="PAY_PER_REQUEST",
+                AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+                KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+            )
+
+    def _make_stream(self) -> None:
+        self.stream_arn = self.environment_of("collect")["PENSTOCK_STREAM_ARN"]
+        boto3.client("kinesis").create_stream(StreamName=self.stream_arn.rsplit("/", 1)[-1], ShardCount=1)
+
+    def _make_secrets(self) -> None:
+        key = boto3.client("kms").create_key()["KeyMetadata"]
+        self.physical["AWS::KMS::Key"] = key["Arn"]
+        secret = boto3.client("secretsmanager").create_secret(Name="operator", SecretString=OPERATOR_TOKEN)
+        self.physical["AWS::SecretsManager::Secret"] = secret["ARN"]
+
+    def _make_deliver(self) -> None:
+        trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+        role = boto3.client("iam").create_role(RoleName="deliver", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as code:
+            code.writestr("handler.py", "def handler(event, context): return None\n")
+        arn = self.environment_of("control")["PENSTOCK_DELIVER_FUNCTION_ARN"]
+        boto3.client("lambda").create_function(
+            FunctionName=arn.rsplit(":", 1)[-1],
+            Runtime="python3.13",
+            Role=role,
+            Handler="handler.handler",
+            Code={"ZipFile": archive.getvalue()},
+        )
+
+
+class Functions:
+    """Calls handlers as Lambda does, each with the environment that the template gives it."""
+
+    def __init__(self, cloud: Cloud, recorder: CallRecorder) -> None:
+        self._cloud = cloud
+        self._recorder = recorder
+
+    def call(self, function: str, event: Json, **environment: str) -> Any:
+        for name in [name for name in os.environ if name.startswith("PENSTOCK_")]:
+            del os.environ[name]
+        os.environ.update(self._cloud.environment_of(function) | environment)
+        handler: Callable[[Json, Any], Any] = importlib.import_module(f"functions.{function}.handler").handler
+        self._recorder.during(function)
+        try:
+            return handler(event, Context())
+        finally:
+            self._recorder.during(None)
+
+    def control(self, method: str, route: str, token: str, body: Any = None, **ids: str) -> Json:
+        """One control call that must succeed; `ids` fill the route's parameters, the rest is the query."""
+        path = route
+        for name, value in ids.items():
+            path = path.replace("{" + name + "}", value)
+        query = {name: value for name, value in ids.items() if "{" + name + "}" not in route}
+        event = http_event(method, path, route, body, f"Bearer {token}", **query)
+        answer = self.call("control", event, PENSTOCK_ALLOW_LOOPBACK="true")
+        assert answer["statusCode"] < 300, (method, path, answer)
+        return json.loads(answer["body"]) if answer.get("body") else {}
+
+
+def customer(functions: Functions, tool: Tool) -> Json:
+    """A workspace with a source and two destinations, through every call of the control API but the deletions."""
+    control = functions.control
+    workspace = control("POST", "/control/workspaces", OPERATOR_TOKEN, {"name": "Acme"})
+    control("GET", "/control/workspaces", OPERATOR_TOKEN)
+    control("GET", "/control/workspaces/{workspace_id}", OPERATOR_TOKEN, workspace_id=workspace["id"])
+    token = workspace["token"]["token"]
+    source = control("POST", "/control/sources", token, {"name": "Web"})
+    settings = {"url": tool.url, "headers": {"Authorization": "Bearer x"}, "secret": "s"}
+    made = {"name": "Hook", "type": "webhook", "source_ids": [source["id"]], "settings": settings}
+    destination = control("POST", "/control/destinations", token, made)
+    doomed = control("POST", "/control/destinations", token, made | {"name": "Other"})
+    return {"token": token, "source": source, "destination": destination, "doomed": doomed}
+
+
+def changes(functions: Functions, made: Json, tool: Tool) -> None:
+    control, token, source_id = functions.control, made["token"], made["source"]["id"]
+    control("GET", "/control/sources", token, limit="1")
+    control("GET", "/control/sources/{source_id}", token, source_id=source_id)
+    control("PATCH", "/control/sources/{source_id}", token, {"name": "Site"}, source_id=source_id)
+    control("PATCH", "/control/sources/{source_id}", token, {"enabled": True}, source_id=source_id)
+    key = control("POST", "/control/sources/{source_id}/write-keys", token, source_id=source_id)["key"]
+    route = "/control/sources/{source_id}/write-keys/{key}"
+    control("PATCH", route, token, {"enabled": False}, source_id=source_id, key=key)
+    rotated = control("POST", route + "/rotate", token, source_id=source_id, key=key)
+    control("DELETE", route, token, source_id=source_id, key=rotated["key"])
+    destination_id = made["destination"]["id"]
+    control("GET", "/control/destinations", token)
+    control("GET", "/control/destinations/{destination_id}", token, destination_id=destination_id)
+    for change in ({"name": "Hook 2"}, {"settings": {"url": tool.url, "headers": {}, "secret": "t"}}):
+        control("PATCH", "/control/destinations/{destination_id}", token, change, destination_id=destination_id)
+    extra = control("POST", "/control/tokens", token, {"name": "ci", "scopes": ["sources:read"]})
+    control("GET", "/control/tokens", token)
+    control("GET", "/control/tokens/{token_id}", token, token_id=extra["id"])
+    control("DELETE", "/control/tokens/{token_id}", token, token_id=extra["id"])
+    control("GET", "/control/audit", token)
+
+
+def collected(functions: Functions, write_key: str) -> list[Json]:
+    """Two events of two users through the tracking API; the stream's records as Lambda gets them."""
+    batch = {
+        "batch": [
+            {"type": "track", "event": "Signed Up", "userId": user, "messageId": f"m-{user}", "properties": {}}
+            for user in ("ada", "grace")
+        ],
+        "writeKey": write_key,
+    }
+    answer = functions.call("collect", http_event("POST", "/v1/batch", "/v1/batch", batch))
+    assert answer["statusCode"] == 200, answer
+    kinesis = boto3.client("kinesis")
+    arn = os.environ["PENSTOCK_STREAM_ARN"]
+    shard = kinesis.list_shards(StreamARN=arn)["Shards"][0]["ShardId"]
+    iterator = kinesis.get_shard_iterator(StreamARN=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    return [
+        {
+            "kinesis": {
+                "kinesisSchemaVersion": "1.0",
+                "partitionKey": record["PartitionKey"],
+                "sequenceNumber": record["SequenceNumber"],
+                "data": base64.b64encode(record["Data"]).decode(),
+                "approximateArrivalTimestamp": record["ApproximateArrivalTimestamp"].timestamp(),
+            },
+            "eventSource": "aws:kinesis",
+            "eventVersion": "1.0",
+            "eventID": f"{shard}:{record['SequenceNumber']}",
+            "eventName": "aws:kinesis:record",
+            "awsRegion": REGION,
+            "eventSourceARN": arn,
+        }
+        for record in kinesis.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+    ]
+
+
+def received(queue_url: str) -> list[Json]:
+    """The queue's messages as the poller hands them to a Lambda for the second time."""
+    answer = boto3.client("sqs").receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, AttributeNames=["All"])
+    name = queue_url.rsplit("/", 1)[-1]
+    return [
+        {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": message["Attributes"] | {"ApproximateReceiveCount": "2"},
+            "messageAttributes": {},
+            "md5OfBody": message["MD5OfBody"],
+            "eventSource": "aws:sqs",
+            "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}",
+            "awsRegion": REGION,
+        }
+        for message in answer["Messages"]
+    ]
+
+
+def delivered(functions: Functions, destination_id: str, tool: Tool) -> None:
+    """One failure, so that progress is noted and visibility changed; then success."""
+    sqs = boto3.client("sqs")
+    url = sqs.get_queue_url(QueueName=f"penstock-dev-d-{destination_id}.fifo")["QueueUrl"]
+    records = received(url)
+    assert len(records) == 2, records
+    for tool.status in (503, 200):
+        answer = functions.call("deliver", {"Records": records}, PENSTOCK_ALLOW_LOOPBACK="true")
+        assert bool(answer["batchItemFailures"]) is (tool.status == 503), answer
+
+
+def deletions(functions: Functions, made: Json) -> None:
+    for destination in (made["destination"], made["doomed"]):
+        route = "/control/destinations/{destination_id}"
+        functions.control("DELETE", route, made["token"], destination_id=destination["id"])
+    functions.control("DELETE", "/control/sources/{source_id}", made["token"], source_id=made["source"]["id"])
+
+
+def run(templates: Mapping[str, Any], recorder: CallRecorder) -> Cloud:
+    cloud = Cloud(templates)
+    recorder.kms_key_of = lambda: cloud.physical["AWS::KMS::Key"]
+    functions, tool = Functions(cloud, recorder), Tool()
+    made = customer(functions, tool)
+    changes(functions, made, tool)
+    observe_collect(recorder)
+    records = collected(functions, made["source"]["write_keys"][0]["key"])
+    functions.call("fanout", {"Records": records})
+    delivered(functions, made["destination"]["id"], tool)
+    deletions(functions, made)
+    return cloud
+
+
+def observe_collect(recorder: CallRecorder) -> None:
+    raise LookupError("collect's wire client is observed here")
+
+
+def main() -> None:
+    recorder = CallRecorder()
+    with open(sys.argv[1]) as file:
+        templates = json.load(file)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
+    cloud = run(templates, recorder)
+    calls = sorted((call.function, call.action, call.resource) for call in recorder.calls)
+    print(json.dumps({"calls": calls, "physical": cloud.physical}))
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()
