@@ -7,8 +7,10 @@ STAGE ?= dev
 REGION ?= $(or $(AWS_REGION),us-east-1)
 
 # The first python that is new enough; PYTHON=… chooses another.
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then echo $$python; break; fi; done)
+endif
 
 UV_VERSION := 0.13.9
 MADE := .penstock

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import requests
+
 from penstock.local.cli import main
 from penstock.local.home import Home
 from penstock.local.hub import Hub, State, write_hub, write_state
 from penstock.local.ports import free_port
 from penstock.local.processes import Background
 from penstock.local.sink import sink_app
-
 from tests.local.fake_control import TOKEN, FakeControl
 from tests.local.local_servers import served
 

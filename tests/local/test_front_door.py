@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from aiohttp import web
-from penstock.local.front_door import Doors, api_of, front_door_app, is_text
 
+from penstock.local.front_door import Doors, api_of, front_door_app, is_text
 from tests.local.local_servers import served
 
 

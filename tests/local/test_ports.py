@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from penstock.local.home import Home, home_from
 from penstock.local.ports import free_port, is_taken, open_to_others, refuse_taken
 from penstock.local.trouble import Trouble

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from penstock.local import logs, processes
 from penstock.local.files import write_whole
 from penstock.local.processes import Background, read_background

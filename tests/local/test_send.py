@@ -10,10 +10,10 @@ import pytest
 from aiohttp import BasicAuth, web
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.local import send as sending
 from penstock.local.send import Report, batches_of, lines_of, send
 from penstock.local.trouble import Trouble
-
 from tests.local.local_servers import served
 
 

@@ -12,10 +12,10 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.errors import Invalid
 from penstock.local.sink import sink_app
 from penstock.local.sink_rows import Behaviours, Row, Rows
-
 from tests.local.local_servers import served
 
 
