@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from functions.control.serving import Call, Resource
 from penstock.domain import audit
 from penstock.domain.audit import EntryList
-
-from functions.control.serving import Call, Resource
 
 resource = Resource("audit")
 

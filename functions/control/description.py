@@ -7,10 +7,10 @@ from functools import cache
 
 import msgspec
 from chalice.app import Chalice, Response
-from penstock.domain.openapi import Operation, document
-from penstock.domain.tokens import ALL_WORKSPACES
 
 from functions.control.serving import JSON, Resource
+from penstock.domain.openapi import Operation, document
+from penstock.domain.tokens import ALL_WORKSPACES
 
 INFO = {
     "title": "Penstock control API",

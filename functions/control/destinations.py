@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functions.control.serving import Call, Resource
 from penstock.domain import destinations
 from penstock.domain.destinations import (
     Destination,
@@ -11,8 +12,6 @@ from penstock.domain.destinations import (
     NewDestination,
 )
 from penstock.steps import keep_destinations
-
-from functions.control.serving import Call, Resource
 
 resource = Resource("destinations")
 ONE = "/control/destinations/{destination_id}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Response
-from penstock.domain.http_event import rest_event
 
 from functions.control import audit, description, destinations, sources, tokens, workspaces, write_keys
 from functions.control.serving import failure
+from penstock.domain.http_event import rest_event
 
 RESOURCES = (
     workspaces.resource,
@@ -21,6 +22,7 @@ RESOURCES = (
     tokens.resource,
     audit.resource,
 )
+_PARAMETER = re.compile(r"{\w+}")
 REFUSALS = {405: "method_not_allowed", 415: "unsupported_media_type"}
 
 app = Chalice(app_name="control", configure_logs=False, env={})
@@ -36,23 +38,29 @@ def logger() -> Logger:
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Answers one payload-2.0 event of the HTTP API, always as JSON, and logs one line about it."""
-    request = rest_event(event)
-    answer = _answered(request, context)
-    asked = request["requestContext"]
+    if event["routeKey"] == "$default":
+        answer, noted = _as_http_api(_unrouted(event["rawPath"])), {}
+    else:
+        request = rest_event(event)
+        answer, noted = _in_our_words(_as_http_api(app(request, context))), request["requestContext"]
     logger().info(
         "request",
-        route=event.get("routeKey"),
+        route=event["routeKey"],
         status=answer["statusCode"],
-        workspace=asked.get("workspace"),
-        trouble=asked.get("trouble"),
+        workspace=noted.get("workspace"),
+        trouble=noted.get("trouble"),
     )
     return answer
 
 
-def _answered(request: dict[str, Any], context: object) -> dict[str, Any]:
-    if request["requestContext"]["resourcePath"] not in app.routes:
-        return _as_http_api(failure(404, "not_found", "this API has no such path"))
-    return _in_our_words(_as_http_api(app(request, context)))
+def _unrouted(path: str) -> Response:
+    """What the gateway found no route for: a path that is not ours, or a method that it does not have."""
+    for pattern, methods in app.routes.items():
+        if re.fullmatch(_PARAMETER.sub("[^/]+", pattern), path):
+            refusal = failure(405, REFUSALS[405], f"this path knows {', '.join(sorted(methods))}")
+            refusal.headers["Allow"] = ", ".join(sorted(methods))
+            return refusal
+    return failure(404, "not_found", "this API has no such path")
 
 
 def _as_http_api(answer: Response | dict[str, Any]) -> dict[str, Any]:
@@ -63,10 +71,10 @@ def _as_http_api(answer: Response | dict[str, Any]) -> dict[str, Any]:
 
 def _in_our_words(answer: dict[str, Any]) -> dict[str, Any]:
     """The refusals that Chalice itself words, in the shape of all others."""
-    found = json.loads(answer["body"]) if answer["statusCode"] >= 400 else {}
+    status = answer["statusCode"]
+    found = json.loads(answer["body"]) if status >= 400 else {}
     if "Code" not in found:
         return answer
-    status = answer["statusCode"]
-    message = found["Message"] if status in REFUSALS else "the hub failed; the request may or may not have taken effect"
+    message = found["Message"] if status in REFUSALS else "the hub failed; it may or may not have done what was asked"
     worded = _as_http_api(failure(status, REFUSALS.get(status, "internal_error"), message))
     return worded | {"headers": {**answer["headers"], **worded["headers"]}}

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import msgspec
 from chalice.app import Chalice, Request, Response
 from msgspec import Struct
+
 from penstock.domain import bodies, paging, tokens
 from penstock.domain.openapi import HEADERS, PATTERNS, Failure, Operation, Problem
 from penstock.domain.paging import Window

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from functions.control.serving import Call, Resource
 from penstock.domain import sources
 from penstock.domain.sources import NewSource, Source, SourceChange, SourceList, SourceView
 from penstock.steps import keep_sources
-
-from functions.control.serving import Call, Resource
 
 resource = Resource("sources")
 ONE = "/control/sources/{source_id}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from functions.control.serving import Call, Resource
 from penstock.domain import tokens
 from penstock.domain.tokens import IssuedToken, NewToken, Token, TokenChange, TokenList, TokenView
 from penstock.steps import keep_tokens
-
-from functions.control.serving import Call, Resource
 
 resource = Resource("tokens")
 ONE = "/control/tokens/{token_id}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from functions.control.serving import Call, Resource
 from penstock.domain import workspaces
 from penstock.domain.tokens import ALL_WORKSPACES, IssuedToken, NewToken
 from penstock.domain.workspaces import NewWorkspace, Registration, WorkspaceCreated, WorkspaceList, WorkspaceView
 from penstock.steps import keep_workspaces
-
-from functions.control.serving import Call, Resource
 
 resource = Resource("workspaces")
 

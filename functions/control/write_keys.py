@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from functions.control.serving import Call, Resource
 from penstock.domain.sources import WriteKey, WriteKeyChange
 from penstock.steps import keep_sources
-
-from functions.control.serving import Call, Resource
 
 resource = Resource("write keys")
 ALL = "/control/sources/{source_id}/write-keys"

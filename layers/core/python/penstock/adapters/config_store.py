@@ -274,7 +274,9 @@ def _unchanged(row: type[Row], item: Item) -> Condition:
 
 def _attributes(item: Item) -> dict[str, Any]:
     plain = msgspec.to_builtins(item, builtin_types=(bytes,))
-    return {name: value for name, value in plain.items() if name not in ("workspace_id", "id") and value is not None}
+    present = {name: value for name, value in plain.items() if name not in ("workspace_id", "id") and value is not None}
+    # PynamoDB takes a list for a list; of a tuple it would write the text of its first element.
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in present.items()}
 
 
 def _differences(row: type[Row], before: Item, after: Item) -> Iterator[Action]:

@@ -13,9 +13,16 @@ from penstock.domain.webhook_settings import Plain, WebhookSettings, WebhookSett
 
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S", description="What people call it")]
 SourceId = Annotated[str, Meta(pattern=r"^src_[a-z0-9]{12}$")]
-SourceIds = Annotated[list[SourceId], Meta(max_length=50, description="The sources whose events it gets")]
+SourceIds = Annotated[
+    list[SourceId], Meta(max_length=50, description="The sources whose events it gets", examples=[[]])
+]
 Subscription = Annotated[
-    str, Meta(max_length=4000, description="FQL: which events it gets; all of them where absent or null")
+    str,
+    Meta(
+        max_length=4000,
+        description="FQL: which events it gets; all of them where absent or null",
+        examples=['type = "track" and event = "Order Completed"'],
+    ),
 ]
 
 

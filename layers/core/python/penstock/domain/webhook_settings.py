@@ -33,7 +33,12 @@ _URL_TEXT = re.compile(r"[!-~]+")
 
 Url = Annotated[
     str,
-    Meta(max_length=2048, pattern=r"^https?://", description="http or https, a public host, no user, no fragment"),
+    Meta(
+        max_length=2048,
+        pattern=r"^https?://",
+        description="http or https, a public host, no user, no fragment",
+        examples=["https://example.com/hook"],
+    ),
 ]
 HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")]
 HeaderValue = Annotated[str, Meta(pattern=r"^[ -~]{0,1000}$")]
