@@ -1,0 +1,258 @@
+"""A request of the tracking API: its envelope opened, its events admitted one by one and gathered into runs."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from penstock.domain import scan
+from penstock.domain.event import Accepted, Arrival, Rejected, admit, iso
+from penstock.domain.run import EMPTY, Run
+from penstock.errors import Invalid, TooLarge
+
+LARGEST_BODY = 500 * 1024
+MOST_EVENTS = 2_500
+BATCH_LEVELS = 2  # the batch's object and list around each event
+
+CODES = {
+    "empty_body": "the request has no body",
+    "invalid_encoding": "the body is neither UTF-8 nor intact gzip",
+    "invalid_json": "the body is no JSON, or no JSON object",
+    "invalid_batch": "`batch`, `context`, `integrations`, `sentAt` or `writeKey` of the batch is not of its type",
+    "too_many_events": "the batch holds more than 2,500 events",
+    "body_too_large": "the body, inflated, is over 512,000 bytes",
+}
+
+
+class _Context(Struct):
+    ip: str | UnsetType = UNSET
+
+
+class Envelope(Struct, rename="camel"):
+    """What stands around the events; the decoder checks the types."""
+
+    batch: list[Raw]
+    context: Raw = EMPTY
+    integrations: Raw = EMPTY
+    sent_at: str | None = None
+    write_key: str | None = None
+
+
+class _Keyed(Struct, rename="camel"):
+    """An event of which only the write key matters yet."""
+
+    write_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where and when a request arrived, and which source it belongs to."""
+
+    workspace: str
+    source: str
+    received_at: datetime
+    ip: str | None
+    new_id: Callable[[], str]
+    bulk: bool = False
+
+
+@dataclass
+class Sorted:
+    """A request's events: those that enter the stream, as runs in order of first appearance, and the others."""
+
+    runs: list[Run] = field(default_factory=list)
+    accepted: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_keyed = msgspec.json.Decoder(_Keyed).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def inflated(body: bytes) -> bytes:
+    """The body as JSON text; gzip is told by its first bytes. Raises `TooLarge` before inflating past the limit."""
+    if not body:
+        raise _invalid("empty_body", None)
+    if body[:2] == b"\x1f\x8b":
+        body = _gunzipped(body)
+    if len(body) > LARGEST_BODY:
+        raise TooLarge("body_too_large", CODES["body_too_large"])
+    return body
+
+
+def _gunzipped(body: bytes) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        found = inflater.decompress(body, LARGEST_BODY + 1)
+    except zlib.error:
+        raise _invalid("invalid_encoding", None) from None
+    if len(found) <= LARGEST_BODY and not inflater.eof:
+        raise _invalid("invalid_encoding", None)
+    return found
+
+
+@dataclass
+class Request:
+    """One request's envelope and whether parts of it had to be cut out to decode it."""
+
+    envelope: Envelope
+    suspect: bool
+    type: str | None
+
+    @property
+    def write_key(self) -> str | None:
+        """The key in the batch, else in its first event."""
+        if self.envelope.write_key or not self.envelope.batch:
+            return self.envelope.write_key
+        try:
+            return _decode_keyed(self.envelope.batch[0]).write_key
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+
+
+def opened(body: bytes, type_: str | None) -> Request:
+    """The request in a body: a batch where `type_` is None, else one event of that type. Raises `Invalid`."""
+    try:
+        text = str(body, "utf-8")
+    except UnicodeDecodeError:
+        raise _invalid("invalid_encoding", None) from None
+    suspect = scan.has_surrogates(text)
+    if suspect:
+        mended = scan.without_lone_surrogates(text)
+        suspect, text = mended != text, mended
+        body = text.encode() if suspect else body
+    try:
+        return Request(_envelope(body, type_), suspect, type_)
+    except RecursionError:
+        shallow = scan.without_depths(text, BATCH_LEVELS if type_ is None else 0)
+    try:
+        return Request(_envelope(shallow.encode(), type_), True, type_)
+    except RecursionError:
+        raise _invalid("invalid_json", None) from None
+
+
+def _envelope(body: bytes, type_: str | None) -> Envelope:
+    try:
+        if type_ is not None:
+            _decode_fields(body)  # one whole JSON object, and nothing after it
+            return Envelope([Raw(body.strip())])
+        envelope = _decode_envelope(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_envelope(body, error) from None
+    except msgspec.DecodeError:
+        raise _invalid("invalid_json", None) from None
+    for name in ("context", "integrations"):
+        value = bytes(getattr(envelope, name))
+        if value == b"null":
+            setattr(envelope, name, EMPTY)
+        elif value[:1] != b"{":
+            raise Invalid("invalid_batch", f"`{name}` must be an object", name)
+    if len(envelope.batch) > MOST_EVENTS:
+        raise TooLarge("too_many_events", CODES["too_many_events"], "batch")
+    return envelope
+
+
+def _wrong_envelope(body: bytes, error: msgspec.ValidationError) -> Invalid:
+    try:
+        fields = _decode_fields(body)
+    except msgspec.MsgspecError:
+        return Invalid("invalid_json", "the body must be a JSON object")
+    if "batch" not in fields:
+        return Invalid("invalid_batch", "`batch` is missing: a list of events", "batch")
+    wrong = str(error).rpartition("$.")[2].rstrip("`") or "batch"
+    return Invalid(
+        "invalid_batch", f"`{wrong}` must be {'a list of events' if wrong == 'batch' else 'a string'}", wrong
+    )
+
+
+def sort(request: Request, origin: Origin) -> Sorted:
+    """Admit each event on its own, and gather what is good by ordering key."""
+    envelope = request.envelope
+    arrival = Arrival(
+        received_at=origin.received_at,
+        new_id=origin.new_id,
+        sent_at=_moment(envelope.sent_at),
+        type=request.type,
+        context=envelope.context,
+        integrations=envelope.integrations,
+        suspect=request.suspect,
+    )
+    found = Sorted()
+    by_key: dict[str, list[Raw]] = {}
+    for index, raw in enumerate(envelope.batch):
+        verdict = admit(raw, index, arrival)
+        if isinstance(verdict, Accepted):
+            by_key.setdefault(verdict.key, []).append(verdict.event)
+            found.accepted += 1
+        else:
+            found.rejected.append(verdict)
+    found.runs = _runs(by_key, envelope, origin)
+    return found
+
+
+def _runs(by_key: dict[str, list[Raw]], envelope: Envelope, origin: Origin) -> list[Run]:
+    received_at = iso(origin.received_at)
+    context = _with_ip(envelope.context, origin.ip)
+    return [
+        Run(
+            v=1,
+            workspace=origin.workspace,
+            source=origin.source,
+            key=key,
+            received_at=received_at,
+            events=events,
+            context=context,
+            integrations=envelope.integrations,
+            sent_at=envelope.sent_at,
+            bulk=origin.bulk,
+        )
+        for key, events in by_key.items()
+    ]
+
+
+def _with_ip(context: Raw, ip: str | None) -> Raw:
+    """The shared context with the connection's address, unless the client gave one."""
+    if ip is None:
+        return context
+    fields = _decode_fields(context)
+    if bytes(fields.get("ip", Raw(b"null"))) in (b"null", b"true"):
+        fields["ip"] = Raw(_encode(ip))
+    return Raw(_encode(fields))
+
+
+def _moment(text: str | None) -> datetime | None:
+    """The batch's `sentAt`; a clock that cannot be read corrects nothing."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _invalid(code: str, name: str | None) -> Invalid:
+    return Invalid(code, CODES[code], name)
+
+
+def answer(found: Sorted, batch: bool) -> tuple[int, bytes]:
+    """(status, JSON) for a request whose accepted events are in the stream."""
+    if found.rejected and not found.accepted:
+        return 400, _encode({"success": False, "accepted": 0, "rejected": _reasons(found.rejected)})
+    if not batch:
+        return 200, b'{"success":true}'
+    return 200, _encode({"success": True, "accepted": found.accepted, "rejected": _reasons(found.rejected)})
+
+
+def _reasons(rejected: Sequence[Rejected]) -> list[dict[str, object]]:
+    return [
+        {"index": each.index, "messageId": each.message_id, "code": each.code, "message": each.message}
+        for each in rejected
+    ]

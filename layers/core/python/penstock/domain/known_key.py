@@ -1,0 +1,13 @@
+"""What `collect` has to know of a write key."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class KnownKey(NamedTuple):
+    """`enabled` only if both the key and its source are."""
+
+    workspace: str
+    source: str
+    enabled: bool
