@@ -29,6 +29,7 @@ _OURS = frozenset({
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
 )
+_FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [ -~]*")  # `$` in the patterns below lets a last line break pass
 _URL_TEXT = re.compile(r"[!-~]+")
 
 Url = Annotated[
@@ -151,6 +152,8 @@ def _check_headers(headers: Mapping[str, str]) -> None:
     seen = set()
     for name, value in headers.items():
         lower, field = name.lower(), f"settings.headers.{name}"
+        if not _FIELD.fullmatch(f"{name}: {value}"):
+            raise Invalid("invalid_header", "a header is a token and one line of printable ASCII", field.strip())
         if lower in _OURS or lower.startswith("proxy-"):
             raise Invalid("reserved_header", f"{name} is set by the hub itself", field)
         if lower in seen:
