@@ -46,6 +46,11 @@ class Settings:
         return self._text("PENSTOCK_PROGRESS_TABLE")
 
     @property
+    def failure_bucket(self) -> str:
+        """The S3 bucket for what the stream's consumers could not read or handle."""
+        return self._text("PENSTOCK_FAILURE_BUCKET")
+
+    @property
     def secrets_key_arn(self) -> str:
         """The KMS key that encrypts secrets in destinations' settings."""
         return self._text("PENSTOCK_SECRETS_KEY_ARN")

@@ -82,8 +82,7 @@ class Rejected:
     message_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """What an event shares with the request that brought it."""
 
     received_at: datetime

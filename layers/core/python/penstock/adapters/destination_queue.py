@@ -1,0 +1,85 @@
+"""The destinations' queues as fan-out fills them and deliver hides their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock.errors import QueueGone, QueueUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+LONGEST_HIDE_S = 43_200
+
+
+class Outgoing(Protocol):
+    """A job on its way to a queue."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def body(self) -> str: ...
+
+
+class Received(Protocol):
+    """A message that was handed out."""
+
+    @property
+    def receipt(self) -> str: ...
+
+    @property
+    def queue_url(self) -> str: ...
+
+
+class DestinationQueues:
+    def __init__(self, client: SQSClient) -> None:
+        self._client = client
+
+    def send(self, queue_url: str, messages: Sequence[Outgoing]) -> set[str]:
+        """The ids of the jobs that SQS did not take. Raises `QueueGone` or `QueueUnavailable`."""
+        try:
+            answer = self._client.send_message_batch(
+                QueueUrl=queue_url,
+                Entries=[
+                    {
+                        "Id": str(place),
+                        "MessageBody": message.body,
+                        "MessageGroupId": message.group,
+                        "MessageDeduplicationId": message.id,
+                    }
+                    for place, message in enumerate(messages)
+                ],
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise _translated(error) from error
+        return {messages[int(entry["Id"])].id for entry in answer.get("Failed", [])}
+
+    def hide(self, message: Received, seconds: float) -> None:
+        """Raises `QueueGone` or `QueueUnavailable`."""
+        try:
+            self._client.change_message_visibility(
+                QueueUrl=message.queue_url,
+                ReceiptHandle=message.receipt,
+                VisibilityTimeout=min(round(seconds), LONGEST_HIDE_S),
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise _translated(error) from error
+
+
+def queue_url_of(arn: str, endpoint: str) -> str:
+    """The URL of a queue whose ARN the poller names."""
+    *_, account, name = arn.split(":")
+    return f"{endpoint}/{account}/{name}"
+
+
+def _translated(error: ClientError | BotoCoreError) -> QueueUnavailable | QueueGone:
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+    return QueueGone(f"SQS: {code}") if code in GONE else QueueUnavailable(f"SQS: {code}")

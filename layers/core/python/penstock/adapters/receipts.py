@@ -1,0 +1,103 @@
+"""The table `receipts`: what each invocation of fan-out and deliver did for a destination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock import tables
+from penstock.domain.books import DeliverReceipt, FanoutReceipt, JobReceipt
+from penstock.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KEPT_S = 15 * 86_400
+ENTRIES_PER_ROW = 1_000  # far below DynamoDB's 400 KB
+
+
+class ReceiptTable:
+    """Rows are written once, under a new id each, and never changed."""
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        now: Callable[[], str],
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+        self._clock = clock
+        self._new_id = new_id
+
+    def keep_fanout(self, workspace: str, destination: str, receipt: FanoutReceipt) -> None:
+        """Raises `StoreUnavailable`."""
+        for part in _parts(receipt.records):
+            records = {record_id: list(counts) for record_id, counts in part.items()}
+            self._put(workspace, destination, "fanout", {"records": _json(records)})
+
+    def keep_deliver(self, workspace: str, destination: str, receipt: DeliverReceipt) -> None:
+        """Raises `StoreUnavailable`."""
+        row = {"jobs": _json(receipt.jobs), "reasons": _json(receipt.reasons)}
+        self._put(workspace, destination, "deliver", row)
+
+    def read(self, workspace: str, destination: str) -> Iterator[FanoutReceipt | DeliverReceipt]:
+        """All receipts of a destination, oldest first. Raises `StoreUnavailable`."""
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._asked(
+                lambda start=start: self._client.query(  # type: ignore[misc]
+                    TableName=self._table,
+                    KeyConditionExpression="#owner = :owner",
+                    ExpressionAttributeNames={"#owner": "owner"},
+                    ExpressionAttributeValues={":owner": {"S": tables.owner(workspace, destination)}},
+                    ConsistentRead=True,
+                    **start,
+                )
+            )
+            yield from (_receipt(item) for item in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _put(self, workspace: str, destination: str, writer: str, row: Mapping[str, Any]) -> None:
+        item = {
+            "owner": {"S": tables.owner(workspace, destination)},
+            "sk": {"S": f"{self._now()}#{writer}#{self._new_id()}"},
+            "expires_at": {"N": str(int(self._clock()) + KEPT_S)},
+            **row,
+        }
+        self._asked(lambda: self._client.put_item(TableName=self._table, Item=item))
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except ClientError as error:
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+
+def _parts(records: Mapping[str, tuple[int, int]]) -> Iterator[dict[str, tuple[int, int]]]:
+    entries = list(records.items())
+    for first in range(0, len(entries), ENTRIES_PER_ROW):
+        yield dict(entries[first : first + ENTRIES_PER_ROW])
+
+
+def _json(value: Any) -> dict[str, str]:
+    return {"S": msgspec.json.encode(value).decode()}
+
+
+def _receipt(item: Mapping[str, Any]) -> FanoutReceipt | DeliverReceipt:
+    at, writer, _ = item["sk"]["S"].split("#")
+    if writer == "fanout":
+        records = msgspec.json.decode(item["records"]["S"], type=dict[str, tuple[int, int]])
+        return FanoutReceipt(at, records)
+    jobs = msgspec.json.decode(item["jobs"]["S"], type=dict[str, JobReceipt])
+    return DeliverReceipt(at, jobs, msgspec.json.decode(item["reasons"]["S"], type=dict[str, str]))

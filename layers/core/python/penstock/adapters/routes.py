@@ -1,0 +1,65 @@
+"""The destinations of a workspace, read from the table `config` by fan-out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock.domain.routing import Route
+from penstock.domain.subscription import Subscription, parse
+from penstock.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+MOST_SUBSCRIPTIONS = 10_000
+
+
+class RouteTable:
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+        self._parsed: dict[str, Subscription] = {}
+
+    def read(self, workspace: str) -> tuple[Route, ...]:
+        """Raises `StoreUnavailable`."""
+        try:
+            return tuple(self._route(item) for item in self._items(workspace))
+        except ClientError as error:
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+    def _items(self, workspace: str) -> Iterator[dict[str, Any]]:
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._client.query(
+                TableName=self._table,
+                KeyConditionExpression="workspace_id = :workspace AND begins_with(sk, :kind)",
+                ExpressionAttributeValues={":workspace": {"S": workspace}, ":kind": {"S": "destination#"}},
+                **start,
+            )
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _route(self, item: dict[str, Any]) -> Route:
+        text = item.get("subscription", {}).get("S")
+        return Route(
+            id=item["sk"]["S"].partition("#")[2],
+            name=item["name"]["S"],
+            enabled=item["enabled"]["BOOL"],
+            source_ids=frozenset(each["S"] for each in item["source_ids"]["L"]),
+            subscription=None if text is None else self._subscription(text),
+            queue_url=item["queue_url"]["S"],
+        )
+
+    def _subscription(self, text: str) -> Subscription:
+        if text not in self._parsed:
+            if len(self._parsed) >= MOST_SUBSCRIPTIONS:
+                self._parsed.clear()
+            self._parsed[text] = parse(text)
+        return self._parsed[text]

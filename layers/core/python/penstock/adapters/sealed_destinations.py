@@ -1,0 +1,35 @@
+"""A destination's settings with its secrets still encrypted, read from the table `config` by deliver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock.domain.sealed import Sealed
+from penstock.domain.webhook_settings import Plain
+from penstock.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class SealedDestinations:
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def find(self, workspace: str, destination: str) -> Sealed | None:
+        """Raises `StoreUnavailable`."""
+        key: dict[str, Any] = {"workspace_id": {"S": workspace}, "sk": {"S": f"destination#{destination}"}}
+        try:
+            item = self._client.get_item(TableName=self._table, Key=key).get("Item")
+        except ClientError as error:
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        if item is None:
+            return None
+        settings = msgspec.json.decode(item["settings"]["S"], type=Plain)
+        return Sealed(item["enabled"]["BOOL"], settings, item.get("secrets", {}).get("B"))

@@ -1,0 +1,68 @@
+"""What `deliver` works with."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from botocore.config import Config
+from botocore.session import get_session
+
+from penstock import settings
+from penstock.adapters.destination_queue import DestinationQueues, queue_url_of
+from penstock.adapters.progress import ProgressTable
+from penstock.adapters.receipts import ReceiptTable
+from penstock.adapters.sealed_destinations import SealedDestinations
+from penstock.adapters.secret_cipher import SecretCipher
+from penstock.adapters.tool_http import ToolHttp
+from penstock.settings import Settings
+from penstock.steps.deliver import Ports
+from penstock.steps.look_up import LookUp
+from penstock.steps.open_destination import OpenDestination
+
+CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
+
+
+@cache
+def given() -> Settings:
+    return settings.from_environment()
+
+
+@cache
+def ports() -> Ports:
+    dynamodb = _client("dynamodb")
+    sealed = SealedDestinations(dynamodb, given().config_table)
+    opened = OpenDestination(sealed, SecretCipher(_client("kms"), given().secrets_key_arn))
+    return Ports(
+        destinations=LookUp(opened.find, given().cache_fresh_s, given().cache_stale_s),
+        tool=ToolHttp(given().request_timeout_s, given().allow_loopback),
+        progress=ProgressTable(dynamodb, given().progress_table, time.time),
+        queue=DestinationQueues(_client("sqs")),
+        receipts=ReceiptTable(dynamodb, given().receipts_table, _stamp, time.time, _new_id),
+        now=_now,
+        chance=random.random,
+    )
+
+
+def queue_url(arn: str) -> str:
+    return queue_url_of(arn, given().endpoint_of("sqs"))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _stamp() -> str:
+    return _now().isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _new_id() -> str:
+    return os.urandom(8).hex()
+
+
+def _client(service: str) -> Any:
+    return get_session().create_client(service, region_name=given().region, config=CONFIG)

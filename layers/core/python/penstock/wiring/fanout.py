@@ -1,0 +1,59 @@
+"""What `fanout` works with."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from botocore.config import Config
+from botocore.session import get_session
+
+from penstock import settings
+from penstock.adapters.destination_queue import DestinationQueues
+from penstock.adapters.parked_records import ParkedRecords
+from penstock.adapters.receipts import ReceiptTable
+from penstock.adapters.routes import RouteTable
+from penstock.settings import Settings
+from penstock.steps.fan_out import MOST_QUEUES_AT_ONCE, Ports
+from penstock.steps.look_up import LookUp
+
+CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"total_max_attempts": 3, "mode": "standard"},
+    max_pool_connections=MOST_QUEUES_AT_ONCE,
+)
+
+
+@cache
+def given() -> Settings:
+    return settings.from_environment()
+
+
+@cache
+def ports() -> Ports:
+    dynamodb = _client("dynamodb")
+    routes = RouteTable(dynamodb, given().config_table)
+    return Ports(
+        routes=LookUp(routes.read, given().cache_fresh_s, given().cache_stale_s),
+        queues=DestinationQueues(_client("sqs")),
+        receipts=ReceiptTable(dynamodb, given().receipts_table, now, time.time, new_id),
+        parked=ParkedRecords(_client("s3"), given().failure_bucket),
+        now=now,
+        sleep=time.sleep,
+    )
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def new_id() -> str:
+    return os.urandom(8).hex()
+
+
+def _client(service: str) -> Any:
+    return get_session().create_client(service, region_name=given().region, config=CONFIG)
