@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from penstock.domain import addresses
 from penstock.errors import Invalid
 
 MASK = "********"
@@ -195,6 +196,4 @@ def _wrong_with_host(parts: SplitResult, allow_loopback: bool) -> str | None:
         if local and not allow_loopback:
             return "the host is this machine itself"
         return None if _HOST_NAME.fullmatch(host) else "the host is no name and no address"
-    if address.is_global and not address.is_multicast:
-        return None
-    return None if address.is_loopback and allow_loopback else "the address is not public"
+    return None if addresses.is_allowed(str(address), allow_loopback) else "the address is not public"

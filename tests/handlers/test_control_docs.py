@@ -1,0 +1,45 @@
+"""The guide to the control API names every route, no other, and its examples are taken as they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from functions.control.handler import RESOURCES, app
+from penstock.domain import bodies
+from penstock.domain.tokens import Scope
+from tests.control_api import route_of
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "control-api.md").read_text()
+CURLS = re.findall(r"^curl .*?(?=^curl |^```)", GUIDE, re.MULTILINE | re.DOTALL)
+OPERATIONS = {f"{operation.method} {operation.path}": operation for each in RESOURCES for operation, _ in each.served}
+
+
+def test_the_guide_names_every_route_and_no_other() -> None:
+    named = set(re.findall(r"^\| `([A-Z]+ /\S+)` \|", GUIDE, re.MULTILINE))
+    assert named == {f"{method} {path}" for path, methods in app.routes.items() for method in methods}
+
+
+def test_the_guide_names_every_scope() -> None:
+    assert all(f"`{scope}`" in GUIDE for scope in get_args(Scope))
+
+
+@pytest.mark.parametrize("curl", CURLS, ids=range(len(CURLS)))
+def test_every_example_reaches_an_operation_that_takes_its_body(curl: str) -> None:
+    method = re.search(r"-X (\w+)", curl)
+    path = re.search(r"\$HUB(/[^\s\"?]+)", curl)
+    assert path
+    key, _ = route_of(path[1], method[1] if method else "GET")
+    operation = OPERATIONS[key]
+    body = re.search(r"-d '(.*)'", curl, re.DOTALL)
+    assert bool(body) == bool(operation.body)
+    if body and operation.body:
+        bodies.decode(json.dumps(json.loads(body[1])).encode(), operation.body)
+
+
+def test_there_is_an_example_for_each_kind_of_thing() -> None:
+    assert len(CURLS) >= 9
