@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +17,8 @@ from penstock.domain import bodies
 from penstock.domain.tokens import Scope
 from tests.control_api import route_of
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "control-api.md").read_text()
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "control-api.md").read_text()
 CURLS = re.findall(r"^curl .*?(?=^curl |^```)", GUIDE, re.MULTILINE | re.DOTALL)
 OPERATIONS = {f"{operation.method} {operation.path}": operation for each in RESOURCES for operation, _ in each.served}
 
@@ -43,3 +47,19 @@ def test_every_example_reaches_an_operation_that_takes_its_body(curl: str) -> No
 
 def test_there_is_an_example_for_each_kind_of_thing() -> None:
     assert len(CURLS) >= 9
+
+
+def test_the_routes_can_be_read_without_an_environment_or_a_network() -> None:
+    """As the deploy does, to make one API Gateway route of each."""
+    script = (
+        "import socket; socket.socket.connect = None; import functions.control.handler as f; print(len(f.app.routes))"
+    )
+    path = os.pathsep.join(str(part) for part in (ROOT, ROOT / "layers" / "core" / "python"))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env={"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout.strip(), done.stderr) == (str(len(app.routes)), "")
