@@ -1,0 +1,64 @@
+"""The hub of one stage, put together from its stacks."""
+
+from __future__ import annotations
+
+from aws_cdk import App, Aws, Tags, Validations
+
+from infra.functions import Maker
+from infra.http_api import HttpApis
+from infra.pipeline import Pipeline
+from infra.rights import Resources
+from infra.settings import Environments, Names
+from infra.stages import Stage
+from infra.state import State, Teardown
+from infra.stream import Stream
+
+
+def hub(app: App, stage: Stage) -> None:
+    """Add the five stacks of a stage to the app; stateful ones first, the one that guards a destroy last."""
+    state, stream, maker = State(app, stage), Stream(app, stage), Maker(stage)
+    on = _resources(stage, state)
+    given = Environments(stage, _names(stage, state), on)
+    pipeline = Pipeline(app, stage, maker, on, given)
+    apis = HttpApis(app, stage, maker, on, given, state.operator_secret.secret_arn)
+    teardown = Teardown(app, stage, maker, on, state.failures.bucket_name)
+    for stack in (pipeline, apis, teardown):
+        stack.add_stack_dependency(state)
+    pipeline.add_stack_dependency(stream)
+    apis.add_stack_dependency(stream)
+    Tags.of(app).add("penstock:stage", stage.name)
+    if not stage.local:
+        from cdk_nag import AwsSolutionsChecks  # seconds to load, and nothing that the local cloud would be safer for
+
+        Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+
+
+def _names(stage: Stage, state: State) -> Names:
+    return Names(
+        config=f"{stage.prefix}-config",
+        audit=f"{stage.prefix}-audit",
+        receipts=f"{stage.prefix}-receipts",
+        progress=f"{stage.prefix}-progress",
+        failure_bucket=state.failures.bucket_name,
+    )
+
+
+def _resources(stage: Stage, state: State) -> Resources:
+    """ARNs by the names that we give; by reference where AWS chooses the name."""
+    return Resources(
+        config=_arn("dynamodb", f"table/{stage.prefix}-config"),
+        audit=_arn("dynamodb", f"table/{stage.prefix}-audit"),
+        receipts=_arn("dynamodb", f"table/{stage.prefix}-receipts"),
+        progress=_arn("dynamodb", f"table/{stage.prefix}-progress"),
+        stream=_arn("kinesis", f"stream/{stage.prefix}-events"),
+        key=state.key.key_arn,
+        operator_secret=state.operator_secret.secret_arn,
+        failure_bucket=state.failures.bucket_arn,
+        queues=_arn("sqs", f"{stage.queue_prefix}*"),
+        mappings=_arn("lambda", "event-source-mapping:*"),
+        deliver=_arn("lambda", f"function:{stage.function('deliver')}"),
+    )
+
+
+def _arn(service: str, rest: str) -> str:
+    return f"arn:{Aws.PARTITION}:{service}:{Aws.REGION}:{Aws.ACCOUNT_ID}:{rest}"

@@ -1,0 +1,79 @@
+"""The environment of each function: the settings it reads, and no others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.rights import Resources
+from infra.stages import Stage
+
+
+@dataclass(frozen=True)
+class Names:
+    """The physical names that settings carry."""
+
+    config: str
+    audit: str
+    receipts: str
+    progress: str
+    failure_bucket: str
+
+
+@dataclass(frozen=True)
+class Environments:
+    stage: Stage
+    names: Names
+    on: Resources
+
+    @property
+    def collect(self) -> dict[str, str]:
+        return {
+            **self._caches,
+            "PENSTOCK_STREAM_ARN": self.on.stream,
+            "PENSTOCK_CONFIG_TABLE": self.names.config,
+        }
+
+    @property
+    def control(self) -> dict[str, str]:
+        return {
+            **self._loopback,
+            "PENSTOCK_CONFIG_TABLE": self.names.config,
+            "PENSTOCK_AUDIT_TABLE": self.names.audit,
+            "PENSTOCK_SECRETS_KEY_ARN": self.on.key,
+            "PENSTOCK_OPERATOR_SECRET_ARN": self.on.operator_secret,
+            "PENSTOCK_DELIVER_FUNCTION_ARN": self.on.deliver,
+            "PENSTOCK_VISIBILITY_TIMEOUT_S": str(self.stage.visibility_timeout_s),
+        }
+
+    @property
+    def fanout(self) -> dict[str, str]:
+        return {
+            **self._caches,
+            "PENSTOCK_CONFIG_TABLE": self.names.config,
+            "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
+            "PENSTOCK_FAILURE_BUCKET": self.names.failure_bucket,
+            "PENSTOCK_STREAM_PARTIAL_FAILURES": "false" if self.stage.local else "true",
+        }
+
+    @property
+    def deliver(self) -> dict[str, str]:
+        return {
+            **self._caches,
+            **self._loopback,
+            "PENSTOCK_CONFIG_TABLE": self.names.config,
+            "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
+            "PENSTOCK_PROGRESS_TABLE": self.names.progress,
+            "PENSTOCK_SECRETS_KEY_ARN": self.on.key,
+            "PENSTOCK_REQUEST_TIMEOUT_S": str(self.stage.request_timeout_s),
+        }
+
+    @property
+    def _caches(self) -> dict[str, str]:
+        return {
+            "PENSTOCK_CACHE_FRESH_S": str(self.stage.cache_fresh_s),
+            "PENSTOCK_CACHE_STALE_S": str(self.stage.cache_stale_s),
+        }
+
+    @property
+    def _loopback(self) -> dict[str, str]:
+        return {"PENSTOCK_ALLOW_LOOPBACK": "true"} if self.stage.local else {}

@@ -1,0 +1,101 @@
+"""The stateful stack: tables, the key for secrets, the operator's token, and the bucket for what could not be handled."""
+
+from __future__ import annotations
+
+from aws_cdk import Acknowledgment, CustomResource, Duration, RemovalPolicy, Stack, Validations
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from infra import rights
+from infra.functions import Maker
+from infra.stages import Stage
+from penstock import tables
+from penstock.tables import Table
+
+PARKED_FOR_DAYS = 30
+
+
+class State(Stack):
+    """What must outlive a bad deploy. `make destroy` takes it down with everything else: destroy means destroy."""
+
+    def __init__(self, scope: Construct, stage: Stage) -> None:
+        super().__init__(scope, f"{stage.prefix}-state", stack_name=f"{stage.prefix}-state")
+        self.tables = {table.name: self._table(table, stage) for table in tables.ALL}
+        self.key = kms.Key(
+            self,
+            "SecretsKey",
+            description="Encrypts the secrets in destinations' settings",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.DESTROY,
+            pending_window=Duration.days(7),
+        )
+        self.operator_secret = self._operator_secret(stage)
+        self.failures = self._failures()
+
+    def _table(self, table: Table, stage: Stage) -> dynamodb.Table:
+        return dynamodb.Table(
+            self,
+            table.name.capitalize(),
+            table_name=f"{stage.prefix}-{table.name}",
+            partition_key=dynamodb.Attribute(name=table.partition_key, type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name=table.sort_key, type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            time_to_live_attribute=table.ttl,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+
+    def _operator_secret(self, stage: Stage) -> secretsmanager.Secret:
+        secret = secretsmanager.Secret(
+            self,
+            "OperatorToken",
+            secret_name=f"{stage.prefix}/operator-token",
+            description="The token that makes workspaces",
+            generate_secret_string=secretsmanager.SecretStringGenerator(exclude_punctuation=True, password_length=48),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        reason = "A person rotates it: put a new value, and control reads it within seconds. No service shares it."
+        Validations.of(secret).acknowledge(Acknowledgment(id="AwsSolutions-SMG4", reason=reason))
+        return secret
+
+    def _failures(self) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            "Failures",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(PARKED_FOR_DAYS))],
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        reason = "Nobody but the stream's consumers and the operator reaches it; it is empty unless something is wrong."
+        Validations.of(bucket).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=reason))
+        return bucket
+
+
+class Teardown(Stack):
+    """Deleted first of all stacks: refuses while something made at run time is left, and empties the bucket."""
+
+    def __init__(self, scope: Construct, stage: Stage, maker: Maker, on: rights.Resources, bucket_name: str) -> None:
+        super().__init__(scope, f"{stage.prefix}-teardown", stack_name=f"{stage.prefix}-teardown")
+        function = maker.function(
+            self,
+            "teardown",
+            rights.teardown(on),
+            {"PENSTOCK_QUEUE_PREFIX": stage.queue_prefix, "PENSTOCK_FAILURE_BUCKET": bucket_name},
+            timeout_s=300,
+            layers=False,
+        )
+        CustomResource(
+            self,
+            "NothingLeft",
+            service_token=function.function_arn,
+            resource_type="Custom::PenstockTeardown",
+            properties={"Bucket": bucket_name, "QueuePrefix": stage.queue_prefix},
+        )
