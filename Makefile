@@ -22,7 +22,7 @@ PIECES := $(if $(filter output-sync,$(.FEATURES)),-Otarget)
 export UV_PYTHON = $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
-export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 1
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20,21,22,23
 unexport VIRTUAL_ENV
 
 .PHONY: help tools env prepared up down test check bench deploy destroy fmt \

@@ -1,11 +1,35 @@
-"""The CDK app on the local cloud: deploy it, find its APIs, destroy it, look for what is left."""
+"""The CDK app on the local cloud: deploy it, find its APIs and the operator's token in what was deployed."""
 
 from __future__ import annotations
 
+import hashlib
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from penstock.local.home import Home
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock.local.cloud import aws_environment
+from penstock.local.commands import run
+from penstock.local.home import ACCESS_KEY, ACCOUNT, REGION, SECRET_KEY, Home
 from penstock.local.progress import Progress
+from penstock.local.trouble import Trouble
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+
+STAGE = "local"
+PREFIX = f"penstock-{STAGE}"
+STREAM = f"{PREFIX}-events"
+WITHIN_S = 300.0
+ASKING = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3})
+UNATTENDED = ("--require-approval", "never", "--concurrency", "4", "--progress", "events")
+SYNTHESIZED = ("app.py", "cdk.json", "uv.lock", "package-lock.json", "infra", "functions", "layers")
 
 
 @dataclass(frozen=True)
@@ -18,12 +42,98 @@ class Deployment:
 
 
 def deploy(home: Home, progress: Progress) -> Deployment:
-    raise NotImplementedError
+    """Put the app as it stands on the cloud. Raises `Trouble`."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        bootstrapped = pool.submit(bootstrap, home, progress)
+        synthesized = pool.submit(synthesize, home, progress)
+        bootstrapped.result()
+        synthesized.result()
+    with progress.step("deploying the CDK app", "CDK app deployed"):
+        cdk(home, "the deploy", "deploy", "--all", "--app", str(assembly(home)), *UNATTENDED)
+    return find(home)
+
+
+def bootstrap(home: Home, progress: Progress) -> None:
+    with progress.step("bootstrapping", "local cloud bootstrapped"):
+        cdk(home, "the bootstrap", "bootstrap", f"aws://{ACCOUNT}/{REGION}")
+
+
+def synthesize(home: Home, progress: Progress) -> None:
+    """Only where something that goes into the templates or the layers has changed since the last time."""
+    mark, wanted = assembly(home) / ".made-from", fingerprint(home.repo)
+    if mark.exists() and mark.read_text() == wanted:
+        return
+    with progress.step("synthesizing the CDK app", "CDK app synthesized, layers built"):
+        cdk(home, "the synth", "synth", "--quiet", "--output", str(assembly(home)))
+    mark.write_text(wanted)
+
+
+def assembly(home: Home) -> Path:
+    return home.folder / "cdk.out"
+
+
+def cdk(home: Home, what: str, *arguments: str) -> None:
+    environment = {
+        **aws_environment(home),
+        "STAGE": STAGE,
+        "REGION": REGION,
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "18,20,21,22,23",
+        "CI": "true",
+    }
+    command = [str(home.repo / "node_modules" / ".bin" / "cdk"), *arguments]
+    run(what, command, home.logs / f"cdk-{arguments[0]}.log", environment, home.repo, WITHIN_S)
+
+
+def fingerprint(repo: Path) -> str:
+    digest = hashlib.sha256(str(repo).encode())
+    for file in sorted(_inputs(repo)):
+        digest.update(f"{file.relative_to(repo)}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _inputs(repo: Path) -> Iterator[Path]:
+    for name in SYNTHESIZED:
+        found = repo / name
+        if found.is_file():
+            yield found
+        else:
+            yield from (file for file in found.rglob("*") if file.is_file() and file.suffix != ".pyc")
+
+
+def session() -> Session:
+    return boto3.Session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=REGION)
+
+
+def find(home: Home) -> Deployment:
+    """What was deployed, as the cloud tells it. Raises `Trouble`."""
+    try:
+        stacks = session().client("cloudformation", endpoint_url=home.cloud_url, config=ASKING)
+        outputs = stacks.describe_stacks(StackName=f"{PREFIX}-api")["Stacks"][0]["Outputs"]
+        known = {output["OutputKey"]: output["OutputValue"] for output in outputs}
+        secrets = session().client("secretsmanager", endpoint_url=home.cloud_url, config=ASKING)
+        token = secrets.get_secret_value(SecretId=known["OperatorTokenSecretArn"])["SecretString"]
+    except (BotoCoreError, ClientError) as error:
+        raise Trouble(f"the local cloud does not know what was deployed: {error}") from error
+    base = f"{home.cloud_url}/_aws/execute-api"
+    apis = {name: f"{base}/{known[f'{name.capitalize()}ApiId']}/$default" for name in ("collect", "control")}
+    return Deployment(apis, STREAM, token)
 
 
 def destroy(home: Home, progress: Progress) -> None:
-    raise NotImplementedError
+    """Remove what was made at run time, then the stacks. Raises `Trouble`."""
+    with progress.step("removing queues and mappings made at run time", "queues and mappings removed"):
+        infra(home, "the sweep", "sweep")
+    with progress.step("destroying the stacks", "stacks destroyed"):
+        cdk(home, "the destroy", "destroy", "--all", "--force", "--app", str(assembly(home)))
 
 
-def remains(home: Home) -> list[str]:
-    raise NotImplementedError
+def audit(home: Home, progress: Progress) -> None:
+    """Raises `Trouble` where something of the hub is left in the cloud."""
+    with progress.step("looking for what is left in the cloud", "nothing is left in the cloud"):
+        infra(home, "the search for what is left", "audit")
+
+
+def infra(home: Home, what: str, module: str) -> None:
+    command = [sys.executable, "-m", f"infra.{module}", "--stage", STAGE, "--region", REGION]
+    run(what, command, home.logs / f"{module}.log", aws_environment(home), home.repo, WITHIN_S)

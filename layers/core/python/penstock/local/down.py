@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from penstock.local import processes
 from penstock.local.cloud import is_healthy, scratch
-from penstock.local.deployment import destroy, remains
+from penstock.local.deployment import audit, destroy
 from penstock.local.home import Home
 from penstock.local.hub import State, read_state
 from penstock.local.lock import alone
@@ -31,7 +31,7 @@ def down(home: Home, progress: Progress) -> None:
         with progress.step("ending what runs in the background", "front door, sink and local cloud ended"):
             left += stop(found)
         if left:
-            raise Trouble("left behind: " + ", ".join(left))
+            raise Trouble("; ".join(left))
         progress.say(
             f"Nothing is left: no stack, no resource, no process, no open port. ({progress.elapsed_s():.0f} s)"
         )
@@ -49,14 +49,20 @@ def home_of(home: Home, state: State) -> Home:
 
 
 def take_away_the_stacks(home: Home, state: State, progress: Progress) -> list[str]:
-    """Destroy the stacks and what was made at run time; what is left in the cloud, by name."""
+    """Destroy the stacks and what was made at run time, and look whether it went; what went wrong."""
     cloud = state.processes.get("cloud")
     if cloud is None or not cloud.is_alive() or not is_healthy(home):
         progress.say("The local cloud runs no more, and everything in it went with it.")
         return []
-    destroy(home, progress)
-    with progress.step("looking for what is left in the cloud", "the local cloud was searched"):
-        return remains(home)
+    if not state.apis:
+        progress.say("Nothing was deployed.")
+        return []
+    try:
+        destroy(home, progress)
+        audit(home, progress)
+    except Trouble as trouble:
+        return [str(trouble)]
+    return []
 
 
 def stop(home: Home) -> list[str]:
