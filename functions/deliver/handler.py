@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
 
-from penstock.steps.deliver import Message, deliver
-from penstock.wiring.deliver import given, ports, queue_url
+from penstock.steps.deliver import Batch, Message, deliver
+from penstock.wiring.deliver import destination_of, given, ports, queue_url
 
 MARGIN_S = 3.0  # to note what was reached, after the last request has timed out
+MOST_TROUBLES = 20  # that are logged of one batch
 
 
 class Context(Protocol):
@@ -24,19 +25,24 @@ def logger() -> Logger:
 
 def handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Answers one batch of a queue: which messages have to be handed out again."""
-    messages = [_message(record) for record in event["Records"]]
+    batch = _batch(event["Records"])
     needed_ms = 1000 * (given().request_timeout_s + MARGIN_S)
-    outcome = deliver(messages, ports(), lambda: context.get_remaining_time_in_millis() > needed_ms)
+    outcome = deliver(batch, ports(), lambda: context.get_remaining_time_in_millis() > needed_ms)
     logger().info(
         "delivered",
-        queue=event["Records"][0]["eventSourceARN"].rpartition(":")[2],
-        jobs=len(messages),
+        destination=batch.destination,
+        jobs=len(batch.messages),
         failed=len(outcome.failed),
         delivered=outcome.delivered,
-        discarded=outcome.discarded,
-        reasons=outcome.reasons,
+        troubles=[trouble._asdict() for trouble in outcome.troubles[:MOST_TROUBLES]],
     )
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in outcome.failed]}
+
+
+def _batch(records: list[dict[str, Any]]) -> Batch:
+    """A mapping hands over the messages of one queue."""
+    arn = records[0]["eventSourceARN"]
+    return Batch(destination_of(arn), queue_url(arn), [_message(record) for record in records])
 
 
 def _message(record: dict[str, Any]) -> Message:
@@ -47,5 +53,4 @@ def _message(record: dict[str, Any]) -> Message:
         group=attributes["MessageGroupId"],
         body=record["body"],
         receives=int(attributes["ApproximateReceiveCount"]),
-        queue_url=queue_url(record["eventSourceARN"]),
     )

@@ -29,22 +29,12 @@ class Outgoing(Protocol):
     def body(self) -> str: ...
 
 
-class Received(Protocol):
-    """A message that was handed out."""
-
-    @property
-    def receipt(self) -> str: ...
-
-    @property
-    def queue_url(self) -> str: ...
-
-
 class DestinationQueues:
     def __init__(self, client: SQSClient) -> None:
         self._client = client
 
     def send(self, queue_url: str, messages: Sequence[Outgoing]) -> set[str]:
-        """The ids of the jobs that SQS did not take. Raises `QueueGone` or `QueueUnavailable`."""
+        """The ids of the jobs that SQS did not take, of ten at most. Raises `QueueGone` or `QueueUnavailable`."""
         try:
             answer = self._client.send_message_batch(
                 QueueUrl=queue_url,
@@ -62,13 +52,18 @@ class DestinationQueues:
             raise _translated(error) from error
         return {messages[int(entry["Id"])].id for entry in answer.get("Failed", [])}
 
-    def hide(self, message: Received, seconds: float) -> None:
-        """Raises `QueueGone` or `QueueUnavailable`."""
+    def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:
+        """Hide up to ten messages, by their receipts, for so many seconds. Raises `QueueGone` or `QueueUnavailable`.
+
+        One that SQS does not change keeps the time-out that it has.
+        """
         try:
-            self._client.change_message_visibility(
-                QueueUrl=message.queue_url,
-                ReceiptHandle=message.receipt,
-                VisibilityTimeout=min(round(seconds), LONGEST_HIDE_S),
+            self._client.change_message_visibility_batch(
+                QueueUrl=queue_url,
+                Entries=[
+                    {"Id": str(place), "ReceiptHandle": receipt, "VisibilityTimeout": min(seconds, LONGEST_HIDE_S)}
+                    for place, (receipt, seconds) in enumerate(waits)
+                ],
             )
         except (ClientError, BotoCoreError) as error:
             raise _translated(error) from error

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock.errors import StoreUnavailable
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+
+class S3Client(Protocol):
+    """What is used of botocore's."""
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> Any: ...  # noqa: N803 - botocore's own names
 
 
 class ParkedRecords:

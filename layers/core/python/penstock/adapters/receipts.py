@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 KEPT_S = 15 * 86_400
 ENTRIES_PER_ROW = 1_000  # far below DynamoDB's 400 KB
+BYTES_PER_ROW = 300_000
+UNREADABLE = "unreadable"  # in the place of a workspace: whose job it was is what nobody can read
 
 
 class ReceiptTable:
@@ -26,13 +28,11 @@ class ReceiptTable:
         self,
         client: DynamoDBClient,
         table: str,
-        now: Callable[[], str],
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
         self._client = client
         self._table = table
-        self._now = now
         self._clock = clock
         self._new_id = new_id
 
@@ -40,12 +40,19 @@ class ReceiptTable:
         """Raises `StoreUnavailable`."""
         for part in _parts(receipt.records):
             records = {record_id: list(counts) for record_id, counts in part.items()}
-            self._put(workspace, destination, "fanout", {"records": _json(records)})
+            self._put(tables.owner(workspace, destination), f"{receipt.at}#fanout", {"records": _json(records)})
 
     def keep_deliver(self, workspace: str, destination: str, receipt: DeliverReceipt) -> None:
         """Raises `StoreUnavailable`."""
         row = {"jobs": _json(receipt.jobs), "reasons": _json(receipt.reasons)}
-        self._put(workspace, destination, "deliver", row)
+        self._put(tables.owner(workspace, destination), f"{receipt.at}#deliver", row)
+
+    def keep_unreadable(self, destination: str, at: str, message_id: str, body: bytes) -> None:
+        """A job that nobody can read, whole, in as many rows as it takes. Raises `StoreUnavailable`."""
+        for first in range(0, len(body), BYTES_PER_ROW):
+            row = {"message_id": {"S": message_id}, "part": {"N": str(first // BYTES_PER_ROW)}}
+            part = {"body": {"B": body[first : first + BYTES_PER_ROW]}}
+            self._put(tables.owner(UNREADABLE, destination), f"{at}#deliver", row | part)
 
     def read(self, workspace: str, destination: str) -> Iterator[FanoutReceipt | DeliverReceipt]:
         """All receipts of a destination, oldest first. Raises `StoreUnavailable`."""
@@ -66,10 +73,10 @@ class ReceiptTable:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    def _put(self, workspace: str, destination: str, writer: str, row: Mapping[str, Any]) -> None:
+    def _put(self, owner: str, sort_key: str, row: Mapping[str, Any]) -> None:
         item = {
-            "owner": {"S": tables.owner(workspace, destination)},
-            "sk": {"S": f"{self._now()}#{writer}#{self._new_id()}"},
+            "owner": {"S": owner},
+            "sk": {"S": f"{sort_key}#{self._new_id()}"},
             "expires_at": {"N": str(int(self._clock()) + KEPT_S)},
             **row,
         }

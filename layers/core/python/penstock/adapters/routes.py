@@ -9,12 +9,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock.domain.routing import Route
 from penstock.domain.subscription import Subscription, parse
-from penstock.errors import StoreUnavailable
+from penstock.errors import Invalid, StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 MOST_SUBSCRIPTIONS = 10_000
+NOTHING = Subscription("", frozenset(), lambda _: False)
 
 
 class RouteTable:
@@ -26,7 +27,7 @@ class RouteTable:
     def read(self, workspace: str) -> tuple[Route, ...]:
         """Raises `StoreUnavailable`."""
         try:
-            return tuple(self._route(item) for item in self._items(workspace))
+            return tuple(self._route(item) for item in self._items(workspace) if "queue_url" in item)
         except ClientError as error:
             raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
         except BotoCoreError as error:
@@ -61,5 +62,13 @@ class RouteTable:
         if text not in self._parsed:
             if len(self._parsed) >= MOST_SUBSCRIPTIONS:
                 self._parsed.clear()
-            self._parsed[text] = parse(text)
+            self._parsed[text] = _parsed(text)
         return self._parsed[text]
+
+
+def _parsed(text: str) -> Subscription:
+    """What cannot be parsed was never saved by us. It picks nothing: to raise would hold up its whole workspace."""
+    try:
+        return parse(text)
+    except Invalid:
+        return NOTHING

@@ -9,173 +9,149 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from http.client import HTTPException
 from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError, ReadTimeoutError, SSLError
-from urllib3.exceptions import NameResolutionError as NoSuchName
+from urllib3.exceptions import HTTPError, ProtocolError, SSLError
+from urllib3.exceptions import TimeoutError as HttpTimeout
+from urllib3.util import parse_url
 
-from penstock.domain.addresses import is_allowed
+from penstock.adapters.tool_http_sockets import (
+    BlockedAddress,
+    Connector,
+    NotResolved,
+    Resolve,
+    TimedTlsSocket,
+    exchange,
+)
 from penstock.domain.delivery import Answer, Trouble
 
-CONNECT_TIMEOUT_S = 3.0
 LARGEST_ANSWER = 64 * 1024
-HOSTS = 64
-CONNECTIONS_PER_HOST = 16
-
-Resolve = Callable[..., list[tuple[Any, ...]]]
-
-
-class BlockedAddress(Exception):
-    """A name resolved to no address that a destination may have."""
-
-
-class Limit:
-    """The time that one request may take in all; past it, its socket is shut down under whoever waits for it."""
-
-    _current = threading.local()
-
-    def __init__(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-        self._socket: socket.socket | None = None
-        self._lock = threading.Lock()
-        self.exceeded = False
-
-    def __enter__(self) -> Limit:
-        Limit._current.limit = self
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        Limit._current.limit = None
-        self._timer.cancel()
-        with self._lock:
-            self._socket = None
-
-    @classmethod
-    def holds(cls, connected: socket.socket) -> None:
-        """The socket that the present thread's request uses from now on."""
-        limit = getattr(cls._current, "limit", None)
-        if limit is not None:
-            limit._hold(connected)
-
-    def _hold(self, connected: socket.socket) -> None:
-        with self._lock:
-            self._socket = connected
-            if self.exceeded:
-                _shut(connected)
-
-    def _end(self) -> None:
-        with self._lock:
-            self.exceeded = True
-            if self._socket is not None:
-                _shut(self._socket)
-
-
-def _shut(connected: socket.socket) -> None:
-    try:
-        connected.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # the other side was faster
+MOST_POOLS = 64
+CONNECTIONS_PER_POOL = 10  # as many groups as a batch of SQS can have
+NO_RETRY = urllib3.Retry(False, redirect=False)
 
 
 class ToolHttp:
-    """`post` never raises for what the other side does: it answers what became of the request."""
+    """`post` never raises for what the other side does: it answers what became of the request.
+
+    `request_timeout_s` is for one request as a whole: resolving, connecting, sending, and the answer to its end.
+    """
 
     def __init__(
         self,
         request_timeout_s: float,
         allow_loopback: bool,
         resolve: Resolve = socket.getaddrinfo,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
         self._request_timeout_s = request_timeout_s
-        self._timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=request_timeout_s)
-        options: dict[str, Any] = {"maxsize": CONNECTIONS_PER_HOST, "block": False, "retries": False}
-        self._pools = urllib3.PoolManager(num_pools=HOSTS, ssl_context=tls or ssl.create_default_context(), **options)
-        self._pools.pool_classes_by_scheme = _guarded(allow_loopback, resolve)
+        self._kinds = _guarded(Connector(resolve, allow_loopback))
+        self._make_tls = tls
+        self._tls: ssl.SSLContext | None = None
+        self._pools: OrderedDict[str, tuple[HTTPConnectionPool, str]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        with Limit(self._request_timeout_s) as limit:
-            try:
-                return self._post(url, headers, body)
-            except BlockedAddress:
-                return Answer(None, trouble=Trouble.BLOCKED_ADDRESS)
-            except (HTTPError, OSError) as error:
-                return Answer(None, trouble=Trouble.TIMEOUT if limit.exceeded else _trouble(error))
-
-    def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        exchange.begin(self._request_timeout_s)
         try:
-            return self._exchange(url, headers, body)
-        except ProtocolError as error:
-            if not _was_idle(error):
+            pool, target = self._pool(url)
+            return self._post(pool, target, headers, body)
+        except (HTTPError, HTTPException, BlockedAddress, NotResolved, OSError, ValueError) as error:
+            return Answer(None, trouble=_trouble(error))
+
+    def _post(self, pool: HTTPConnectionPool, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        try:
+            return _exchanged(pool, target, headers, body)
+        except (ProtocolError, SSLError):
+            if not exchange.is_on_kept_connection or exchange.is_answered:
                 raise
-        return self._exchange(url, headers, body)  # a kept connection that the other side had closed meanwhile
+        return _exchanged(pool, target, headers, body)  # the other side had closed the kept connection meanwhile
 
-    def _exchange(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        response = self._pools.urlopen(
-            "POST",
-            url,
-            body=body,
-            headers=headers,
-            timeout=self._timeout,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-        )
-        answer = Answer(response.status, response.headers.get("Retry-After"))
-        try:
-            response.read(LARGEST_ANSWER)
-            rest = response.read(1)
-        except (HTTPError, OSError):
-            response.close()  # it has answered: what it says beyond its status is not worth another try
-            return answer
-        if rest:
-            response.close()
+    def _pool(self, url: str) -> tuple[HTTPConnectionPool, str]:
+        """The URL's own pool, so that no two destinations share a connection, and what stands in the request line."""
+        with self._lock:
+            if url not in self._pools:
+                self._pools[url] = self._made(url)
+                if len(self._pools) > MOST_POOLS:
+                    self._pools.popitem(last=False)[1][0].close()
+            self._pools.move_to_end(url)
+            return self._pools[url]
+
+    def _made(self, url: str) -> tuple[HTTPConnectionPool, str]:
+        parts = parse_url(url)
+        if parts.scheme not in self._kinds or not parts.host:
+            raise ValueError("the URL is neither http nor https, or has no host")
+        options: dict[str, Any] = {"maxsize": CONNECTIONS_PER_POOL, "block": False}
+        if parts.scheme == "https":
+            options["ssl_context"] = self._context()
+        return self._kinds[parts.scheme](parts.host, parts.port, **options), parts.request_uri
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = self._make_tls()
+            self._tls.sslsocket_class = TimedTlsSocket
+        return self._tls
+
+
+def _exchanged(pool: HTTPConnectionPool, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    response = pool.urlopen(
+        "POST",
+        target,
+        body=body,
+        headers=headers,
+        retries=NO_RETRY,
+        redirect=False,
+        assert_same_host=False,
+        timeout=exchange.left_s(),
+        preload_content=False,
+        decode_content=False,
+    )
+    answer = Answer(response.status, response.headers.get("Retry-After"))
+    try:
+        response.read(LARGEST_ANSWER)
+        is_whole = not response.read(1)
+    except (HTTPError, OSError):
+        is_whole = False  # it has answered: what it says beyond its status is not worth another try
+    if is_whole:
         response.release_conn()
-        return answer
-
-
-def _was_idle(error: ProtocolError) -> bool:
-    """Whether the connection was closed before anything of an answer came: `RemoteDisconnected` and its kin."""
-    cause = error.args[1] if len(error.args) > 1 else None
-    return isinstance(cause, (ConnectionResetError, BrokenPipeError)) and getattr(cause, "was_kept", False)
+    else:
+        response.close()
+    return answer
 
 
 def _trouble(error: Exception) -> Trouble:
-    if isinstance(error, (ConnectTimeoutError, ReadTimeoutError, TimeoutError)):
-        return Trouble.TIMEOUT
-    if isinstance(error, NoSuchName):
+    if isinstance(error, BlockedAddress):
+        return Trouble.BLOCKED_ADDRESS
+    if isinstance(error, NotResolved):
         return Trouble.DNS
-    if isinstance(error, (SSLError, ssl.SSLError)):
-        return Trouble.TLS
-    return Trouble.CONNECTION
+    causes = (error, *error.args)  # urllib3 wraps what happened on a connection
+    if any(isinstance(cause, (HttpTimeout, TimeoutError)) for cause in causes):
+        return Trouble.TIMEOUT
+    return Trouble.TLS if isinstance(error, (SSLError, ssl.SSLError)) else Trouble.CONNECTION
 
 
-def _guarded(allow_loopback: bool, resolve: Resolve) -> dict[str, type[HTTPConnectionPool]]:
+def _guarded(connector: Connector) -> dict[str, type[HTTPConnectionPool]]:
     """Connection pools whose connections go to judged addresses alone."""
 
     class Guarded(HTTPConnection):
+        is_kept = False
+
         def _new_conn(self) -> socket.socket:
-            return _connected(self, allow_loopback, resolve)
+            self.is_kept = False
+            return connector.connect(self._dns_host, self.port or self.default_port)
 
-        def getresponse(self) -> Any:
-            return _answered(self, super().getresponse)
+        def request(self, *given: Any, **named: Any) -> None:
+            exchange.is_on_kept_connection, self.is_kept = self.is_kept, True
+            super().request(*given, **named)
 
-    class GuardedTls(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _connected(self, allow_loopback, resolve)
-
-        def getresponse(self) -> Any:
-            return _answered(self, super().getresponse)
+    class GuardedTls(Guarded, HTTPSConnection):
+        pass
 
     class Pool(HTTPConnectionPool):
         ConnectionCls = Guarded
@@ -184,48 +160,3 @@ def _guarded(allow_loopback: bool, resolve: Resolve) -> dict[str, type[HTTPConne
         ConnectionCls = GuardedTls
 
     return {"http": Pool, "https": TlsPool}
-
-
-def _answered(connection: HTTPConnection, receive: Callable[[], Any]) -> Any:
-    """The answer to the request just sent; a kept connection found dead is marked so, for one more try."""
-    if connection.sock is not None:
-        Limit.holds(connection.sock)
-    kept = getattr(connection, "used", False)
-    connection.used = True  # type: ignore[attr-defined]
-    try:
-        return receive()
-    except (ConnectionResetError, BrokenPipeError) as error:
-        error.was_kept = kept  # type: ignore[union-attr]
-        raise
-
-
-def _connected(connection: HTTPConnection, allow_loopback: bool, resolve: Resolve) -> socket.socket:
-    host, port = connection._dns_host, connection.port or 0
-    try:
-        found = resolve(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise NoSuchName(host, connection, error) from error  # type: ignore[arg-type]
-    allowed = [entry for entry in found if is_allowed(entry[4][0], allow_loopback)]
-    if not allowed:
-        raise BlockedAddress(host)
-    return _first_that_answers(connection, allowed)
-
-
-def _first_that_answers(connection: HTTPConnection, entries: list[tuple[Any, ...]]) -> socket.socket:
-    deadline = time.monotonic() + CONNECT_TIMEOUT_S
-    error: OSError | None = None
-    for family, kind, protocol, _, address in entries:
-        made = socket.socket(family, kind, protocol)
-        try:
-            made.settimeout(max(0.1, deadline - time.monotonic()))
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            made.connect(address)
-        except OSError as failed:
-            made.close()
-            error = failed
-            continue
-        Limit.holds(made)
-        return made
-    if isinstance(error, TimeoutError):
-        raise ConnectTimeoutError(connection, f"no answer from {connection.host}") from error
-    raise urllib3.exceptions.NewConnectionError(connection, f"cannot connect to {connection.host}: {error}") from error

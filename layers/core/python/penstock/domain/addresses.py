@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_allowed(text: str, allow_loopback: bool) -> bool:
-    """Whether an address that a name resolved to may be called; an IPv6 address is judged by any IPv4 inside it."""
+    """Whether an address that a name resolved to may be called.
+
+    An IPv6 address that stands for an IPv4 one is judged by that. `allow_loopback` lets loopback pass, nothing else.
+    """
     try:
-        address = ip_address(text.partition("%")[0])
+        address = _meant(ip_address(text.partition("%")[0]))
     except ValueError:
         return False
-    inner = _inner(address)
-    if allow_loopback and (inner or address).is_loopback:
-        return True
-    return _is_public(address) if inner is None else _is_public(inner)
+    return _is_public(address) or (allow_loopback and address.is_loopback)
+
+
+def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Where a packet would end: the IPv4 address of a mapped or a NAT64 one."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    return address.is_global and not address.is_multicast and not address.is_reserved
-
-
-def _inner(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address carries: mapped, 6to4, Teredo's client or NAT64."""
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
     if isinstance(address, IPv4Address):
-        return None
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    if any(address in network for network in _NAT64):
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return None
+        return True
+    if address.is_site_local or address.teredo is not None:
+        return False
+    return address.sixtofour is None or _is_public(address.sixtofour)

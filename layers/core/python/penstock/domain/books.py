@@ -1,18 +1,21 @@
 """The books: what receipts say of a destination's events, added up so that nothing counts twice.
 
 Fan-out's receipts name records of the stream, deliver's name events of jobs. Whatever was replayed stands in several
-receipts; each record, and each event of a job, counts by the first receipt that names it.
+receipts and counts once: a record by the earliest of them; an event as delivered if any of them says so, else by the
+earliest. So the sum is the same in whatever order, and however often, receipts are read.
 """
 
 from __future__ import annotations
 
+import string
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
 
 DELIVERED = "d"
+_LETTERS = string.ascii_letters.replace(DELIVERED, "")
 
 
 class FanoutReceipt(Struct, frozen=True):
@@ -39,7 +42,7 @@ class DeliverReceipt(Struct, frozen=True):
 
 @dataclass
 class Books:
-    """accepted = delivered + filtered + the sum of discarded + what is still queued."""
+    """accepted = filtered + delivered + the sum of discarded + what is still queued."""
 
     accepted: int = 0
     filtered: int = 0
@@ -51,34 +54,46 @@ class Books:
         return self.filtered + self.delivered + self.discarded.total()
 
 
+def deliver_receipt(at: str, fates: Mapping[str, tuple[int, Sequence[str]]]) -> DeliverReceipt:
+    """The receipt for jobs: by job id, the index of the first event that was settled and the fates from there on.
+
+    A fate is `DELIVERED` or the reason of a discard.
+    """
+    reasons = sorted({fate for _, theirs in fates.values() for fate in theirs if fate != DELIVERED})
+    codes = {reason: _code(number) for number, reason in enumerate(reasons)} | {DELIVERED: DELIVERED}
+    jobs = {
+        job_id: JobReceipt(first, "".join(codes[fate] for fate in theirs)) for job_id, (first, theirs) in fates.items()
+    }
+    return DeliverReceipt(at, jobs, {codes[reason]: reason for reason in reasons})
+
+
+def _code(number: int) -> str:
+    return _LETTERS[number] if number < len(_LETTERS) else chr(0x100 + number)
+
+
 def add_up(receipts: Iterable[FanoutReceipt | DeliverReceipt]) -> Books:
     """The books of one destination from all its receipts, in any order and however often repeated."""
-    books = Books()
-    records: set[str] = set()
-    events: set[tuple[str, int]] = set()
-    for receipt in sorted(receipts, key=lambda each: each.at):
+    records: dict[str, tuple[str, tuple[int, int]]] = {}
+    events: dict[tuple[str, int], tuple[bool, str, str]] = {}
+    for receipt in receipts:
         if isinstance(receipt, FanoutReceipt):
-            _add_records(books, receipt, records)
+            for record_id, counts in receipt.records.items():
+                said = (receipt.at, counts)
+                records[record_id] = min(records.get(record_id, said), said)
         else:
-            _add_jobs(books, receipt, events)
-    return books
+            for event, fate in _fates(receipt):
+                events[event] = min(events.get(event, fate), fate)
+    discarded = Counter(reason for is_discard, _, reason in events.values() if is_discard)
+    return Books(
+        accepted=sum(accepted for _, (accepted, _) in records.values()),
+        filtered=sum(filtered for _, (_, filtered) in records.values()),
+        delivered=len(events) - discarded.total(),
+        discarded=discarded,
+    )
 
 
-def _add_records(books: Books, receipt: FanoutReceipt, seen: set[str]) -> None:
-    for record_id, (accepted, filtered) in receipt.records.items():
-        if record_id not in seen:
-            seen.add(record_id)
-            books.accepted += accepted
-            books.filtered += filtered
-
-
-def _add_jobs(books: Books, receipt: DeliverReceipt, seen: set[tuple[str, int]]) -> None:
+def _fates(receipt: DeliverReceipt) -> Iterable[tuple[tuple[str, int], tuple[bool, str, str]]]:
+    """((job, index), (is a discard, when, why)): the least of an event's fates is the one that counts."""
     for job_id, job in receipt.jobs.items():
         for index, code in enumerate(job.codes, job.first):
-            if (job_id, index) in seen:
-                continue
-            seen.add((job_id, index))
-            if code == DELIVERED:
-                books.delivered += 1
-            else:
-                books.discarded[receipt.reasons[code]] += 1
+            yield (job_id, index), (code != DELIVERED, receipt.at, receipt.reasons.get(code, ""))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from typing import NamedTuple
 
 
 class Verdict(Enum):
@@ -61,11 +62,20 @@ BY_TROUBLE = {
     Trouble.BLOCKED_ADDRESS: Verdict.ASK,
 }
 
-FIRST_DELAY_S = 1.0
-LONGEST_DELAY_S = 900.0
-FIRST_ASK_DELAY_S = 60.0
+
+class Schedule(NamedTuple):
+    """Seconds before the next try: up to `first`, doubled each time up to `longest`, never under `shortest`."""
+
+    shortest: float
+    first: float
+    longest: float
+
+
+SCHEDULES = {
+    Verdict.RETRY: Schedule(1.0, 1.0, 900.0),
+    Verdict.ASK: Schedule(30.0, 60.0, 900.0),
+}
 LONGEST_RETRY_AFTER_S = 3_600.0
-SHORTEST_DELAY_S = 1.0
 
 
 def judge(answer: Answer) -> Verdict:
@@ -80,9 +90,10 @@ def delay_s(answer: Answer, attempts: int, chance: float, now: datetime) -> floa
 
     What the destination asks for by `Retry-After` is the least that it gets, up to an hour.
     """
-    first = FIRST_ASK_DELAY_S if judge(answer) is Verdict.ASK else FIRST_DELAY_S
-    ceiling = min(first * 2.0 ** min(attempts - 1, 30), LONGEST_DELAY_S)
-    return max(chance * ceiling, SHORTEST_DELAY_S, min(retry_after_s(answer.retry_after, now), LONGEST_RETRY_AFTER_S))
+    schedule = SCHEDULES[judge(answer)]
+    ceiling = min(schedule.first * 2.0 ** min(attempts - 1, 30), schedule.longest)
+    asked = min(retry_after_s(answer.retry_after, now), LONGEST_RETRY_AFTER_S)
+    return max(chance * ceiling, schedule.shortest, asked)
 
 
 def retry_after_s(value: str | None, now: datetime) -> float:
@@ -94,6 +105,6 @@ def retry_after_s(value: str | None, now: datetime) -> float:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):
         return 0.0
-    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from penstock.domain.job import Job
-from penstock.domain.run import Run, merged, whole_event
+from penstock.domain.job import Job, encode_job
+from penstock.domain.run import Run, merged
 from penstock.domain.subscription import Subscription
 
 MOST_EVENTS = 100
@@ -33,57 +33,83 @@ class _Choice(Struct):
 
 
 _decode_choice = msgspec.json.Decoder(_Choice).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _EMPTY = (b"{}", b"null")
 
 
 class _Candidate:
-    """An event and what routing has to know of it, each decoded at most once and only when asked for."""
+    """An event and what routing has to know of it, each part decoded at most once and only when asked for."""
 
     def __init__(self, run: Run, raw: Raw) -> None:
         self.raw = raw
         self._run = run
-        self._decoded: dict[str, Any] | None = None
+        self._fields: dict[str, Raw] | None = None
+        self._decoded: dict[str, Any] = {}
         own = _decode_choice(raw).integrations
-        shared = bytes(run.integrations)
         self.choice: Mapping[str, Any] = {}
-        if shared not in _EMPTY or (own is not None and bytes(own) not in _EMPTY):
+        if bytes(run.integrations) not in _EMPTY or (own is not None and bytes(own) not in _EMPTY):
             found = loads(bytes(merged(run.integrations, own)))
             self.choice = found if isinstance(found, dict) else {}
 
-    @property
-    def decoded(self) -> dict[str, Any]:
-        if self._decoded is None:
-            fields = whole_event(self._run, self.raw)
-            self._decoded = {name: loads(bytes(value)) for name, value in fields.items()}
+    def decoded(self, names: Collection[str]) -> dict[str, Any]:
+        """The event, decoded in these fields at least."""
+        for name in names:
+            if name not in self._decoded:
+                self._decoded[name] = self._value(name)
         return self._decoded
+
+    def _value(self, name: str) -> Any:
+        if self._fields is None:
+            self._fields = _decode_fields(self.raw)
+        value = self._fields.get(name)
+        if name == "context":
+            value = merged(self._run.context, value)
+        return None if value is None else loads(bytes(value))
 
 
 def loads(text: bytes) -> Any:
-    """Any JSON, numbers beyond a double's range included: those become infinite, none raises."""
+    """Any JSON as what comes nearest to it: a number beyond a double's range is infinite, what is no JSON is null."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.ValidationError:
-        return json.loads(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass  # the standard library takes more: 1e999, half a surrogate pair
+    try:
+        return json.loads(text, parse_int=_whole)
+    except (ValueError, RecursionError):
+        return None
 
 
-def wanted(run: Run, routes: Sequence[Route]) -> Iterator[tuple[Route, list[Raw]]]:
-    """For each destination of the run's source, the events that it gets, in order; none where it is disabled."""
+def _whole(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
+def wanted(run: Run, routes: Sequence[Route]) -> list[tuple[Route, list[Raw]]]:
+    """For each destination of the run's source, the events that it gets, in order; none where it is disabled.
+
+    Raises what `msgspec` raises where an event is no JSON object.
+    """
     concerned = [route for route in routes if run.source in route.source_ids]
     if not concerned:
-        return
+        return []
     candidates = [_Candidate(run, raw) for raw in run.events]
-    for route in concerned:
-        yield route, [each.raw for each in candidates if _goes(each, route)] if route.enabled else []
+    return [(route, [each.raw for each in candidates if _goes(each, route)]) for route in concerned]
 
 
 def _goes(candidate: _Candidate, route: Route) -> bool:
-    if candidate.choice and not _chosen(candidate.choice, route):
+    if not route.enabled or (candidate.choice and not _chosen(candidate.choice, route)):
         return False
-    return route.subscription is None or route.subscription.matches(candidate.decoded)
+    wish = route.subscription
+    return wish is None or wish.matches(candidate.decoded(wish.fields))
 
 
 def _chosen(choice: Mapping[str, Any], route: Route) -> bool:
-    """The destination's own entry, by id or else by name, else `All`, else yes. Options (an object) mean yes."""
+    """The destination's own entry, by id or else by name, else `All`, else yes. Options (an object) mean yes.
+
+    Names are compared as they are written: `webhook a` is not `Webhook A`.
+    """
     for name in (route.id, route.name, "All"):
         value = choice.get(name)
         if value is not None:
@@ -92,12 +118,18 @@ def _chosen(choice: Mapping[str, Any], route: Route) -> bool:
 
 
 def jobs(run: Run, events: Sequence[Raw], destination: str, record_id: str) -> list[Job]:
-    """The events as jobs of at most 100 events and 256 KB, in order, numbered in their ids."""
-    parts: list[list[Raw]] = []
+    """The events as jobs of at most 100 events and 256 KB, in order, numbered in their ids.
+
+    An event that is too large for that beside what it shares with its run is a job of its own.
+    """
+    if not events:
+        return []
+    room = LARGEST_JOB - _size_of_the_rest(run, destination, record_id)
+    parts: list[list[Raw]] = [[]]
     size = 0
     for event in events:
-        weight = len(memoryview(event))
-        if not parts or len(parts[-1]) == MOST_EVENTS or size + weight > LARGEST_JOB:
+        weight = len(memoryview(event)) + 1
+        if parts[-1] and (len(parts[-1]) == MOST_EVENTS or size + weight > room):
             parts.append([])
             size = 0
         parts[-1].append(event)
@@ -106,3 +138,9 @@ def jobs(run: Run, events: Sequence[Raw], destination: str, record_id: str) -> l
         Job(1, f"{record_id}-{number}", destination, msgspec.structs.replace(run, events=part))
         for number, part in enumerate(parts)
     ]
+
+
+def _size_of_the_rest(run: Run, destination: str, record_id: str) -> int:
+    """Bytes of a job without its events."""
+    empty = Job(1, f"{record_id}-0000", destination, msgspec.structs.replace(run, events=[]))
+    return len(encode_job(empty).encode())

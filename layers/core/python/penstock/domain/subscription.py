@@ -40,6 +40,7 @@ class Subscription:
     """A parsed expression; two are equal when their texts are."""
 
     text: str
+    fields: frozenset[str] = field(repr=False, compare=False)  # of an event, those that it looks at; no other is needed
     _test: Test = field(repr=False, compare=False)
 
     def matches(self, event: Mapping[str, Any]) -> bool:
@@ -51,7 +52,9 @@ def parse(text: str) -> Subscription:
     """The expression, ready to be asked. Raises `Invalid`, naming the character (the first is 1) that is wrong."""
     if len(text) > LONGEST:
         raise _refusal(LONGEST, f"the expression is longer than {LONGEST} characters: it goes on")
-    return Subscription(text, _Parser(_tokens(text)).whole())
+    parser = _Parser(_tokens(text))
+    test = parser.whole()
+    return Subscription(text, frozenset(parser.fields), test)
 
 
 def _refusal(at: int, reason: str) -> Invalid:
@@ -159,6 +162,7 @@ class _Parser:
     """Recursive descent, one method a rule: any = all {or all}; all = one {and one}."""
 
     def __init__(self, tokens: list[_Token]) -> None:
+        self.fields: set[str] = set()
         self._tokens = tokens
         self._next = 0
         self._depth = 0
@@ -224,6 +228,7 @@ class _Parser:
         token = self._take()
         path = token.path
         if path and path[0] in (_PLAIN if len(path) == 1 else _NESTED):
+            self.fields.add(path[0])
             return path
         raise _refusal(token.at, "type, event, name, userId, properties.*, traits.* or context.* is expected")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from typing import NamedTuple
 from urllib.parse import quote
@@ -12,6 +13,8 @@ from msgspec import Raw, Struct
 from penstock.domain.run import Run, whole_event
 
 OURS = {"Content-Type": "application/json", "User-Agent": "Penstock/1.0"}
+_SET_PER_EVENT = ("idempotency-key", "x-signature")
+_RESERVED = frozenset([*(name.lower() for name in OURS), *_SET_PER_EVENT])
 
 
 class Webhook(Struct, frozen=True):
@@ -33,18 +36,28 @@ _encode = msgspec.json.Encoder().encode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-def request_for(run: Run, event: Raw, webhook: Webhook) -> Request:
-    """The POST for one event; the values in it are the client's bytes."""
-    fields = whole_event(run, event)
+def request_for(run: Run, event: Raw, webhook: Webhook) -> Request | None:
+    """The POST for one event; the values in it are the client's bytes. None for an event that is no JSON object."""
+    try:
+        fields = whole_event(run, event)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
     body = _encode(fields)
-    headers = (
-        webhook.headers | OURS | {"Idempotency-Key": idempotency_key(run.source, _decode_text(fields["messageId"]))}
-    )
+    headers = {name: value for name, value in webhook.headers.items() if name.lower() not in _RESERVED} | OURS
+    headers["Idempotency-Key"] = idempotency_key(run.source, _message_id(fields.get("messageId"), event))
     if webhook.secret is not None:
-        headers["X-Signature"] = hmac.new(webhook.secret.encode(), body, "sha1").hexdigest()
+        headers["X-Signature"] = hmac.digest(webhook.secret.encode(), body, "sha1").hex()
     return Request(webhook.url, headers, body)
 
 
 def idempotency_key(source: str, message_id: str) -> str:
     """The same for every try of the same event; safe as a header for any message id."""
     return f"{source}:{quote(message_id, safe='')}"
+
+
+def _message_id(given: Raw | None, event: Raw) -> str:
+    """The event's own id; what cannot be read as one is replaced by a digest of the event."""
+    try:
+        return _decode_text(given or b"null")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return hashlib.sha256(event).hexdigest()

@@ -1,9 +1,15 @@
-"""Deliver: take jobs off a destination's queue and send their events, in order within a user, users at once."""
+"""Deliver: take jobs off a destination's queue and send their events, in order within a user, users at once.
+
+What an invocation did is noted in this order: the receipt, then what failing jobs have reached, then how long they stay
+hidden. Whatever is lost by a crash between two of these is done again under the same keys; nothing is left out.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -11,32 +17,38 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from penstock.domain import delivery, webhook
-from penstock.domain.books import DELIVERED, DeliverReceipt, JobReceipt
+from penstock.domain.books import DELIVERED, DeliverReceipt, deliver_receipt
 from penstock.domain.delivery import Answer, Verdict
+from penstock.domain.event import iso
 from penstock.domain.job import Job, decode_job
 from penstock.domain.progress import Progress
-from penstock.domain.run import Run
 from penstock.domain.webhook import Webhook
-from penstock.errors import QueueUnavailable, StoreUnavailable
+from penstock.errors import StoreUnavailable, Unavailable
 
-UNREADABLE_DELAY_S = 60.0  # a job of a newer version waits for the code that can read it
 STORE_DELAY_S = 5.0
-REASON_CODES = "abcefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+DELETED, DISABLED, UNREADABLE = "destination_deleted", "destination_disabled", "unreadable"
 
 
 class Message(NamedTuple):
-    """One message of the queue, as the poller hands it over."""
+    """One message of the queue, as the poller hands it over; `receives` counts this time too."""
 
     id: str
     receipt: str
     group: str
     body: str
     receives: int
+
+
+class Batch(NamedTuple):
+    """Messages of one queue, those of a group in order; `destination` is whose queue it is."""
+
+    destination: str
     queue_url: str
+    messages: Sequence[Message]
 
 
 class Destinations(Protocol):
-    """The destination's settings with secrets opened, None once it is deleted. Raises `StoreUnavailable`."""
+    """The settings of `(workspace, destination)`, secrets opened, None once deleted. Raises `StoreUnavailable`."""
 
     def get(self, key: tuple[str, str]) -> Webhook | None: ...
 
@@ -56,175 +68,208 @@ class ProgressNotes(Protocol):
 
 
 class Queue(Protocol):
-    def hide(self, message: Message, seconds: float) -> None:
-        """Keep a message from being handed out for that long. Raises `QueueUnavailable`."""
+    def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:
+        """Keep up to ten messages, by their receipts, hidden for so many seconds. Raises `Unavailable`."""
 
 
 class Receipts(Protocol):
-    """Keeps receipts. Raises `StoreUnavailable`."""
+    """Keeps receipts, and jobs that nobody can read. Raises `StoreUnavailable`."""
 
     def keep_deliver(self, workspace: str, destination: str, receipt: DeliverReceipt) -> None: ...
+
+    def keep_unreadable(self, destination: str, at: str, message_id: str, body: bytes) -> None: ...
 
 
 @dataclass(frozen=True)
 class Ports:
+    """`threads` run the groups of a batch at once."""
+
     destinations: Destinations
     tool: Tool
     progress: ProgressNotes
     queue: Queue
     receipts: Receipts
+    threads: Executor
     now: Callable[[], datetime]
     chance: Callable[[], float]
 
 
+class Trouble(NamedTuple):
+    """An event that did not get through, as the log may know it."""
+
+    job: str
+    place: int
+    reason: str
+    attempts: int = 0
+
+
 @dataclass(frozen=True)
 class _Fate:
-    """What this invocation did for one job: `codes` for the events from `first` on, and when to go on, if at all."""
+    """What became of one message: `fates` of its events from `first` on, and when to go on, if at all."""
 
-    job: Job
-    first: int
-    fates: tuple[str, ...]
-    again_in_s: float | None = None
-    attempts: int = 0
-    last: str = ""
+    message: Message
+    job: Job | None = None
+    first: int = 0
+    fates: tuple[str, ...] = ()
+    wait_s: float | None = None
+    note: Progress | None = None
+    reason: str = ""
 
     @property
-    def reached(self) -> int:
-        return self.first + len(self.fates)
+    def is_unreadable(self) -> bool:
+        return self.job is None and self.wait_s is None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`failed` are the messages to be handed out again; the counts are of events."""
+    """`failed` are the ids of messages to be handed out again; `delivered` counts events."""
 
     failed: tuple[str, ...]
     delivered: int
-    discarded: int
-    reasons: tuple[str, ...]
+    troubles: tuple[Trouble, ...]
 
 
-def deliver(messages: Sequence[Message], ports: Ports, has_time: Callable[[], bool]) -> Outcome:
+def deliver(batch: Batch, ports: Ports, has_time: Callable[[], bool]) -> Outcome:
     """`has_time` says whether another request can still be answered before the function's own time-out.
 
     Raises `StoreUnavailable` where no receipt could be kept: the jobs come again, under the same keys.
     """
     groups: dict[str, list[Message]] = {}
-    for message in messages:
+    for message in batch.messages:
         groups.setdefault(message.group, []).append(message)
-    with ThreadPoolExecutor(len(groups)) as pool:
-        lanes = list(pool.map(lambda group: _lane(group, ports, has_time), groups.values()))
-    fates = [fate for lane in lanes for fate in lane.fates]
-    _keep_receipts(fates, ports.receipts)
-    return Outcome(
-        failed=tuple(message_id for lane in lanes for message_id in lane.failed),
-        delivered=sum(code == DELIVERED for fate in fates for code in fate.fates),
-        discarded=sum(code != DELIVERED for fate in fates for code in fate.fates),
-        reasons=tuple(reason for lane in lanes for reason in lane.reasons),
-    )
+    lanes = _at_once([_Lane(batch.destination, ports, has_time, group) for group in groups.values()], ports.threads)
+    _keep_receipts(batch.destination, [fate for lane in lanes for fate in lane], ports)
+    for fate in (fate for lane in lanes for fate in lane):
+        _note(batch.destination, fate, ports.progress)
+    _hide(batch.queue_url, lanes, ports.queue)
+    return _outcome([fate for lane in lanes for fate in lane])
+
+
+def _at_once(lanes: Sequence[_Lane], threads: Executor) -> list[list[_Fate]]:
+    if len(lanes) == 1:
+        return [lanes[0].work_off()]
+    working = [threads.submit(lane.work_off) for lane in lanes]
+    wait(working)
+    return [each.result() for each in working]
 
 
 @dataclass(frozen=True)
 class _Lane:
-    """What became of one group's messages."""
+    """One group's messages; once one has to wait, all behind it wait with it."""
 
-    fates: list[_Fate]
-    failed: list[str]
-    reasons: list[str]
+    destination: str
+    ports: Ports
+    has_time: Callable[[], bool]
+    messages: Sequence[Message]
 
+    def work_off(self) -> list[_Fate]:
+        fates: list[_Fate] = []
+        for message in self.messages:
+            waits = bool(fates) and fates[-1].wait_s is not None
+            fates.append(_Fate(message, wait_s=fates[-1].wait_s) if waits else self._settle(message))
+        return fates
 
-def _lane(messages: Sequence[Message], ports: Ports, has_time: Callable[[], bool]) -> _Lane:
-    """One group's jobs, one after the other; once one has to wait, all behind it wait with it."""
-    lane = _Lane([], [], [])
-    for place, message in enumerate(messages):
-        fate, delay_s, reason = _settle(message, ports, has_time)
-        if fate is not None:
-            lane.fates.append(fate)
-        if delay_s is not None:
-            left = messages[place:]
-            lane.failed.extend(each.id for each in left)
-            lane.reasons.append(reason)
-            _hide(left, delay_s, ports.queue)
-            break
-    return lane
-
-
-def _settle(message: Message, ports: Ports, has_time: Callable[[], bool]) -> tuple[_Fate | None, float | None, str]:
-    """(what was done, seconds to wait or None when the job is finished, why)."""
-    try:
-        job = decode_job(message.body)
-    except (msgspec.MsgspecError, RecursionError):
-        return None, UNREADABLE_DELAY_S, "unreadable"
-    try:
-        settings = ports.destinations.get((job.run.workspace, job.destination))
-        reached = _reached(message, job, ports.progress)
-    except StoreUnavailable:
-        return None, STORE_DELAY_S, "store_unavailable"
-    fate = _work(job, settings, reached, ports, has_time)
-    if fate.again_in_s is None:
-        return fate, None, ""
-    _note(fate, ports.progress)
-    return fate, fate.again_in_s, fate.last
-
-
-def _reached(message: Message, job: Job, notes: ProgressNotes) -> Progress:
-    """Where to go on; a job that comes for the first time has no note."""
-    known = notes.read(job.run.workspace, job.destination, job.id) if message.receives > 1 else None
-    return known or Progress(0, 0, "")
-
-
-def _work(job: Job, settings: Webhook | None, reached: Progress, ports: Ports, has_time: Callable[[], bool]) -> _Fate:
-    """Send the job's events until one has to wait or time runs out."""
-    fates: list[str] = []
-    for index in range(reached.done, len(job.run.events)):
-        attempts = reached.attempts if index == reached.done else 0
-        if settings is None or not settings.enabled:
-            fates.append("destination_deleted" if settings is None else "destination_disabled")
-            continue
-        if not has_time():
-            return _Fate(job, reached.done, tuple(fates), 0.0, attempts, "out of time")
-        answer = _send(job.run, index, settings, ports.tool)
-        verdict = delivery.judge(answer)
-        if verdict in (Verdict.RETRY, Verdict.ASK):
-            wait_s = delivery.delay_s(answer, attempts + 1, ports.chance(), ports.now())
-            return _Fate(job, reached.done, tuple(fates), wait_s, attempts + 1, answer.reason)
-        fates.append(DELIVERED if verdict is Verdict.DONE else answer.reason)
-    return _Fate(job, reached.done, tuple(fates))
-
-
-def _send(run: Run, index: int, settings: Webhook, tool: Tool) -> Answer:
-    request = webhook.request_for(run, run.events[index], settings)
-    return tool.post(request.url, request.headers, request.body)
-
-
-def _note(fate: _Fate, notes: ProgressNotes) -> None:
-    """Without the note the job starts over, and repeats events under the same keys; that is the lesser harm."""
-    run = fate.job.run
-    try:
-        notes.write(run.workspace, fate.job.destination, fate.job.id, Progress(fate.reached, fate.attempts, fate.last))
-    except StoreUnavailable:
-        return
-
-
-def _hide(messages: Sequence[Message], delay_s: float, queue: Queue) -> None:
-    """The failing job first: those behind it must not come back before it. Unhidden, they wait for the time-out."""
-    for message in messages:
+    def _settle(self, message: Message) -> _Fate:
         try:
-            queue.hide(message, delay_s)
-        except QueueUnavailable:
-            return
+            job = decode_job(message.body)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return _Fate(message)
+        if job.destination != self.destination:
+            return _Fate(message)
+        try:
+            settings = self.ports.destinations.get((job.run.workspace, job.destination))
+            reached = self._reached(message, job)
+        except StoreUnavailable:
+            return _Fate(message, wait_s=STORE_DELAY_S, reason="store_unavailable")
+        return self._work(message, job, settings, reached)
+
+    def _reached(self, message: Message, job: Job) -> Progress:
+        """Where to go on; a job that comes for the first time has no note."""
+        notes = self.ports.progress
+        known = notes.read(job.run.workspace, job.destination, job.id) if message.receives > 1 else None
+        return known or Progress(0, 0, "")
+
+    def _work(self, message: Message, job: Job, settings: Webhook | None, reached: Progress) -> _Fate:
+        """Send the job's events until one has to wait or time runs out."""
+        fates: list[str] = []
+        for index in range(reached.done, len(job.run.events)):
+            if not self.has_time():
+                note = Progress(index, 0, "out_of_time") if fates else None
+                return _Fate(message, job, reached.done, tuple(fates), 0.0, note)
+            fate = self._send(job, index, settings)
+            if isinstance(fate, Answer):
+                attempts = 1 + (reached.attempts if index == reached.done else 0)
+                wait_s = delivery.delay_s(fate, attempts, self.ports.chance(), self.ports.now())
+                note = Progress(index, attempts, fate.reason)
+                return _Fate(message, job, reached.done, tuple(fates), wait_s, note, fate.reason)
+            fates.append(fate)
+        return _Fate(message, job, reached.done, tuple(fates))
+
+    def _send(self, job: Job, index: int, settings: Webhook | None) -> str | Answer:
+        """An event's fate: delivered, the reason of a discard, or the answer after which it has to be tried again."""
+        if settings is None or not settings.enabled:
+            return DELETED if settings is None else DISABLED
+        request = webhook.request_for(job.run, job.run.events[index], settings)
+        if request is None:
+            return UNREADABLE
+        answer = self.ports.tool.post(request.url, request.headers, request.body)
+        verdict = delivery.judge(answer)
+        if verdict is Verdict.DONE:
+            return DELIVERED
+        return answer.reason if verdict is Verdict.DISCARD else answer
 
 
-def _keep_receipts(fates: Sequence[_Fate], receipts: Receipts) -> None:
-    by_destination: dict[tuple[str, str], list[_Fate]] = {}
+def _keep_receipts(destination: str, fates: Sequence[_Fate], ports: Ports) -> None:
+    at = iso(ports.now())
+    by_workspace: dict[str, dict[str, tuple[int, Sequence[str]]]] = {}
     for fate in fates:
-        if fate.fates:
-            by_destination.setdefault((fate.job.run.workspace, fate.job.destination), []).append(fate)
-    for (workspace, destination), theirs in by_destination.items():
-        receipts.keep_deliver(workspace, destination, _receipt(theirs))
+        if fate.job is not None and fate.fates:
+            by_workspace.setdefault(fate.job.run.workspace, {})[fate.job.id] = (fate.first, fate.fates)
+        elif fate.is_unreadable:
+            ports.receipts.keep_unreadable(destination, at, fate.message.id, fate.message.body.encode())
+    for workspace, theirs in by_workspace.items():
+        ports.receipts.keep_deliver(workspace, destination, deliver_receipt(at, theirs))
 
 
-def _receipt(fates: Sequence[_Fate]) -> DeliverReceipt:
-    reasons = sorted({code for fate in fates for code in fate.fates if code != DELIVERED})
-    codes = dict(zip(reasons, REASON_CODES, strict=False)) | {DELIVERED: DELIVERED}
-    jobs = {fate.job.id: JobReceipt(fate.first, "".join(codes[reason] for reason in fate.fates)) for fate in fates}
-    return DeliverReceipt("", jobs, {code: reason for reason, code in codes.items() if reason != DELIVERED})
+def _note(destination: str, fate: _Fate, notes: ProgressNotes) -> None:
+    """Without its note a job starts over, and repeats events under the same keys; that is the lesser harm."""
+    if fate.job is not None and fate.note is not None:
+        with suppress(StoreUnavailable):
+            notes.write(fate.job.run.workspace, destination, fate.job.id, fate.note)
+
+
+def _hide(queue_url: str, lanes: Sequence[Sequence[_Fate]], queue: Queue) -> None:
+    """The failing jobs first, then those behind them: these must not come back later than what they wait for.
+
+    What could not be hidden stays so until the queue's own time-out, and comes back in order all the same.
+    """
+    waiting = [[fate for fate in lane if fate.wait_s is not None] for lane in lanes]
+    first = [_wait(lane[0]) for lane in waiting if lane]
+    behind = [_wait(fate) for lane in waiting for fate in lane[1:]]
+    with suppress(Unavailable):
+        for waits in (first, behind):
+            if waits:
+                queue.hide(queue_url, waits)
+
+
+def _wait(fate: _Fate) -> tuple[str, int]:
+    return fate.message.receipt, math.ceil(fate.wait_s or 0.0)
+
+
+def _outcome(fates: Sequence[_Fate]) -> Outcome:
+    return Outcome(
+        failed=tuple(fate.message.id for fate in fates if fate.wait_s is not None),
+        delivered=sum(code == DELIVERED for fate in fates for code in fate.fates),
+        troubles=tuple(trouble for fate in fates for trouble in _troubles(fate)),
+    )
+
+
+def _troubles(fate: _Fate) -> list[Trouble]:
+    name = fate.job.id if fate.job else fate.message.id
+    found = [Trouble(name, index, code) for index, code in enumerate(fate.fates, fate.first) if code != DELIVERED]
+    if fate.is_unreadable:
+        found.append(Trouble(name, 0, UNREADABLE))
+    if fate.reason:
+        note = fate.note or Progress(fate.first, 0, "")
+        found.append(Trouble(name, note.done, fate.reason, note.attempts))
+    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, wait
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -12,16 +12,15 @@ import msgspec
 
 from penstock.domain import routing
 from penstock.domain.books import FanoutReceipt
-from penstock.domain.job import encode_job, group_of
+from penstock.domain.job import Job, encode_job, group_of
 from penstock.domain.routing import Route
-from penstock.domain.run import Run, decode_run
+from penstock.domain.run import decode_run
 from penstock.errors import QueueGone, QueueUnavailable
 
 MOST_QUEUES_AT_ONCE = 16
 ENTRIES_PER_CALL = 10
 LARGEST_CALL = 1024 * 1024 - 16 * 1024
-TRIES = 4
-FIRST_PAUSE_S = 0.1
+PAUSES_S = (0.1, 0.2, 0.4)  # what is still refused after the last of them is left to a replay
 
 
 class Record(NamedTuple):
@@ -32,12 +31,11 @@ class Record(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One job on its way to a queue; `record_id` is where it came from."""
+    """One job as it goes to a queue."""
 
     id: str
     group: str
     body: str
-    record_id: str
 
 
 class Routes(Protocol):
@@ -68,28 +66,39 @@ class Parked(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
+    """`threads` run the queues' work; `now` is ISO 8601 UTC."""
+
     routes: Routes
     queues: Queues
     receipts: Receipts
     parked: Parked
+    threads: Executor
     now: Callable[[], str]
     sleep: Callable[[float], None]
 
 
+class _Waiting(NamedTuple):
+    """A job that waits to be sent; its message is made when its turn comes, so that few are in memory at once."""
+
+    job: Job
+    record_id: str
+
+
 @dataclass
 class _Load:
-    """All that one batch of records brings to one destination."""
+    """All that one batch of records brings to one destination; `lines` are its groups, each in order."""
 
     workspace: str
     route: Route
-    messages: list[Message] = field(default_factory=list)
+    lines: OrderedDict[str, deque[_Waiting]] = field(default_factory=OrderedDict)
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
-    failed: set[str] = field(default_factory=set)
+    sent: int = 0
+    failed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`failed` are the ids of records to replay; a replay of what was sent is absorbed by the queues."""
+    """`failed` are the ids of records to replay: what was sent of them already, their queues know again."""
 
     failed: frozenset[str]
     unreadable: tuple[str, ...]
@@ -98,57 +107,40 @@ class Outcome:
 
 def fan_out(records: Sequence[Record], ports: Ports) -> Outcome:
     """Raises `Unavailable` where the whole batch has to be replayed."""
-    runs, unreadable = _read(records, ports.parked)
-    loads = _loads(runs, ports.routes)
-    _in_parallel(lambda load: _deliver_to_queue(load, ports), loads)
+    loads, unreadable = _loads(records, ports)
+    settled = [ports.threads.submit(_settle, load, ports) for load in loads]
+    wait(settled)  # for all of them, before any trouble is raised: nothing may be sent once the replay has begun
+    for each in settled:
+        each.result()
     failed = frozenset(record_id for load in loads for record_id in load.failed)
-    return Outcome(failed, unreadable, sum(len(load.messages) for load in loads))
+    return Outcome(failed, unreadable, sum(load.sent for load in loads))
 
 
-def _read(records: Iterable[Record], parked: Parked) -> tuple[list[tuple[str, Run]], tuple[str, ...]]:
-    """The runs, in order; what is none is parked, so that it blocks nothing and is not lost."""
-    runs, unreadable = [], []
+def _loads(records: Iterable[Record], ports: Ports) -> tuple[list[_Load], tuple[str, ...]]:
+    """What the records bring to each destination. What is no run is parked: it blocks nothing and is not lost."""
+    loads: dict[str, _Load] = {}
+    unreadable = []
     for record in records:
         try:
-            runs.append((record.id, decode_run(record.data)))
+            run = decode_run(record.data)
+            found = routing.wanted(run, ports.routes.get(run.workspace))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            parked.keep(record.id, record.data)
+            ports.parked.keep(record.id, record.data)
             unreadable.append(record.id)
-    return runs, tuple(unreadable)
-
-
-def _loads(runs: Iterable[tuple[str, Run]], routes: Routes) -> list[_Load]:
-    loads: dict[str, _Load] = {}
-    known: dict[str, Sequence[Route]] = {}
-    for record_id, run in runs:
-        if run.workspace not in known:
-            known[run.workspace] = routes.get(run.workspace)
-        group = group_of(run.source, run.key)
-        for route, events in routing.wanted(run, known[run.workspace]):
+            continue
+        for route, events in found:
             load = loads.setdefault(route.id, _Load(run.workspace, route))
-            load.counts[record_id] = (len(run.events), len(run.events) - len(events))
-            load.messages += [
-                Message(job.id, group, encode_job(job), record_id)
-                for job in routing.jobs(run, events, route.id, record_id)
-            ]
-    return list(loads.values())
+            load.counts[record.id] = (len(run.events), len(run.events) - len(events))
+            if events:
+                line = load.lines.setdefault(group_of(run.source, run.key), deque())
+                line.extend(_Waiting(job, record.id) for job in routing.jobs(run, events, route.id, record.id))
+    return list(loads.values()), tuple(unreadable)
 
 
-def _in_parallel(act: Callable[[_Load], None], loads: Sequence[_Load]) -> None:
-    """One thread a queue, so that a slow queue delays no other."""
-    if len(loads) < 2:
-        for load in loads:
-            act(load)
-        return
-    with ThreadPoolExecutor(min(len(loads), MOST_QUEUES_AT_ONCE)) as pool:
-        for future in [pool.submit(act, load) for load in loads]:
-            future.result()
-
-
-def _deliver_to_queue(load: _Load, ports: Ports) -> None:
-    """Send, then note what was sent. What the note is lost for is sent again and noted then."""
+def _settle(load: _Load, ports: Ports) -> None:
+    """Send, then note what was sent. Where the note fails the records come again; the queue absorbs what it has."""
     try:
-        load.failed = _send_all(load.route.queue_url, load.messages, ports)
+        load.failed = _send(load, ports)
     except QueueGone:
         return  # deleted a moment ago: nothing is accepted for it any more
     counts = {record_id: count for record_id, count in load.counts.items() if record_id not in load.failed}
@@ -156,58 +148,59 @@ def _deliver_to_queue(load: _Load, ports: Ports) -> None:
         ports.receipts.keep_fanout(load.workspace, load.route.id, FanoutReceipt(ports.now(), counts))
 
 
-def _send_all(queue_url: str, messages: Sequence[Message], ports: Ports) -> set[str]:
-    """Send each group's messages in order; the records of those that were never acknowledged."""
-    waiting: OrderedDict[str, deque[Message]] = OrderedDict()
-    for message in messages:
-        waiting.setdefault(message.group, deque()).append(message)
-    failed: set[str] = set()
-    tries: dict[str, int] = {}
-    while waiting:
-        call = _next_call(waiting)
-        refused = _try(queue_url, call, ports.queues)
+def _send(load: _Load, ports: Ports) -> frozenset[str]:
+    """Send each line in order; the records of what was never acknowledged, by which all behind it was held back."""
+    left = load.lines
+    for pause_s in (*PAUSES_S, None):
+        left = _round(load, left, ports.queues)
+        if not left or pause_s is None:
+            break
+        ports.sleep(pause_s)
+    return frozenset(waiting.record_id for line in left.values() for waiting in line)
+
+
+def _round(load: _Load, lines: OrderedDict[str, deque[_Waiting]], queues: Queues) -> OrderedDict[str, deque[_Waiting]]:
+    """Send what the queue takes; the lines whose head it refused. A call that gives no answer ends the round."""
+    refused: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+    heads: dict[str, Message] = {}
+    while lines:
+        call = _next_call(lines, heads)
+        try:
+            not_taken = queues.send(load.route.queue_url, call)
+        except QueueUnavailable:
+            return OrderedDict([*lines.items(), *refused.items()])
         for message in call:
-            if message.id not in refused:
-                _advance(waiting, message)
+            if message.id in not_taken:
+                refused[message.group] = lines.pop(message.group)
             else:
-                tries[message.id] = tries.get(message.id, 0) + 1
-                if tries[message.id] == TRIES:
-                    failed |= {each.record_id for each in waiting.pop(message.group)}
-        if refused and waiting:
-            ports.sleep(FIRST_PAUSE_S * 2 ** (max(tries[message_id] for message_id in refused) - 1))
-    return failed
+                load.sent += 1
+                _advance(lines, message.group)
+            del heads[message.group]
+    return refused
 
 
-def _next_call(waiting: Mapping[str, deque[Message]]) -> list[Message]:
-    """The first waiting message of up to ten groups, as far as one call can carry them.
+def _next_call(lines: OrderedDict[str, deque[_Waiting]], heads: dict[str, Message]) -> list[Message]:
+    """The heads of up to ten lines, as far as one call can carry them.
 
-    Never two of one group: if the first were refused and the second taken, they would be swapped.
+    Never two of one line: if the first were refused and the second taken, they would be swapped.
     """
     call: list[Message] = []
     size = 0
-    for queue in waiting.values():
-        weight = len(queue[0].body.encode())
+    for group, line in lines.items():
+        if group not in heads:
+            heads[group] = Message(line[0].job.id, group, encode_job(line[0].job))
+        weight = len(heads[group].body.encode())
         if call and (len(call) == ENTRIES_PER_CALL or size + weight > LARGEST_CALL):
             break
-        call.append(queue[0])
+        call.append(heads[group])
         size += weight
     return call
 
 
-def _try(queue_url: str, call: Sequence[Message], queues: Queues) -> set[str]:
-    try:
-        return queues.send(queue_url, call)
-    except QueueGone:
-        raise
-    except QueueUnavailable:
-        return {message.id for message in call}
-
-
-def _advance(waiting: OrderedDict[str, deque[Message]], message: Message) -> None:
-    """Take an acknowledged message off its group, and let other groups go first."""
-    queue = waiting[message.group]
-    queue.popleft()
-    if queue:
-        waiting.move_to_end(message.group)
+def _advance(lines: OrderedDict[str, deque[_Waiting]], group: str) -> None:
+    """Take an acknowledged head off its line, and let other lines go first."""
+    lines[group].popleft()
+    if lines[group]:
+        lines.move_to_end(group)
     else:
-        del waiting[message.group]
+        del lines[group]

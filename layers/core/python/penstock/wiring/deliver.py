@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -24,6 +25,8 @@ from penstock.steps.deliver import Ports
 from penstock.steps.look_up import LookUp
 from penstock.steps.open_destination import OpenDestination
 
+GROUPS_AT_ONCE = 10  # no batch of SQS has more messages
+
 CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
 
 
@@ -42,7 +45,8 @@ def ports() -> Ports:
         tool=ToolHttp(given().request_timeout_s, given().allow_loopback),
         progress=ProgressTable(dynamodb, given().progress_table, time.time),
         queue=DestinationQueues(_client("sqs")),
-        receipts=ReceiptTable(dynamodb, given().receipts_table, _stamp, time.time, _new_id),
+        receipts=ReceiptTable(dynamodb, given().receipts_table, time.time, _new_id),
+        threads=ThreadPoolExecutor(GROUPS_AT_ONCE),
         now=_now,
         chance=random.random,
     )
@@ -52,12 +56,13 @@ def queue_url(arn: str) -> str:
     return queue_url_of(arn, given().endpoint_of("sqs"))
 
 
+def destination_of(arn: str) -> str:
+    """The id of the destination whose queue it is."""
+    return arn.rpartition(":")[2].removeprefix(given().queue_prefix).removesuffix(".fifo")
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _stamp() -> str:
-    return _now().isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _new_id() -> str:

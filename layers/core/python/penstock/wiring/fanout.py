@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -20,11 +21,15 @@ from penstock.settings import Settings
 from penstock.steps.fan_out import MOST_QUEUES_AT_ONCE, Ports
 from penstock.steps.look_up import LookUp
 
-CONFIG = Config(
+STORES = Config(
     connect_timeout=2,
     read_timeout=5,
     retries={"total_max_attempts": 3, "mode": "standard"},
     max_pool_connections=MOST_QUEUES_AT_ONCE,
+)
+# The step itself tries again, so a queue that hangs takes no more than four of these before its records are replayed.
+QUEUES = Config(
+    connect_timeout=2, read_timeout=4, retries={"total_max_attempts": 1}, max_pool_connections=MOST_QUEUES_AT_ONCE
 )
 
 
@@ -35,13 +40,14 @@ def given() -> Settings:
 
 @cache
 def ports() -> Ports:
-    dynamodb = _client("dynamodb")
+    dynamodb = _client("dynamodb", STORES)
     routes = RouteTable(dynamodb, given().config_table)
     return Ports(
         routes=LookUp(routes.read, given().cache_fresh_s, given().cache_stale_s),
-        queues=DestinationQueues(_client("sqs")),
-        receipts=ReceiptTable(dynamodb, given().receipts_table, now, time.time, new_id),
-        parked=ParkedRecords(_client("s3"), given().failure_bucket),
+        queues=DestinationQueues(_client("sqs", QUEUES)),
+        receipts=ReceiptTable(dynamodb, given().receipts_table, time.time, new_id),
+        parked=ParkedRecords(_client("s3", STORES), given().failure_bucket),
+        threads=ThreadPoolExecutor(MOST_QUEUES_AT_ONCE),
         now=now,
         sleep=time.sleep,
     )
@@ -55,5 +61,5 @@ def new_id() -> str:
     return os.urandom(8).hex()
 
 
-def _client(service: str) -> Any:
-    return get_session().create_client(service, region_name=given().region, config=CONFIG)
+def _client(service: str, config: Config) -> Any:
+    return get_session().create_client(service, region_name=given().region, config=config)
