@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +65,7 @@ def synthesize(home: Home, progress: Progress) -> None:
     if mark.exists() and mark.read_text() == wanted:
         return
     with progress.step("synthesizing the CDK app", "CDK app synthesized, layers built"):
-        cdk(home, "the synth", "synth", "--quiet", "--output", str(assembly(home)))
+        cdk(home, "the synth", "synth", "--quiet", "--output", str(assembly(home)), folder=home.repo)
     mark.write_text(wanted)
 
 
@@ -72,7 +73,8 @@ def assembly(home: Home) -> Path:
     return home.folder / "cdk.out"
 
 
-def cdk(home: Home, what: str, *arguments: str) -> None:
+def cdk(home: Home, what: str, *arguments: str, folder: Path | None = None) -> None:
+    """Beside a cdk.json the command line runs the app first, whatever it is asked: only the synth is run there."""
     environment = {
         **aws_environment(home),
         "STAGE": STAGE,
@@ -81,7 +83,7 @@ def cdk(home: Home, what: str, *arguments: str) -> None:
         "CI": "true",
     }
     command = [str(home.repo / "node_modules" / ".bin" / "cdk"), *arguments]
-    run(what, command, home.logs / f"cdk-{arguments[0]}.log", environment, home.repo, WITHIN_S)
+    run(what, command, home.logs / f"cdk-{arguments[0]}.log", environment, folder or home.folder, WITHIN_S)
 
 
 def fingerprint(repo: Path) -> str:
@@ -123,17 +125,36 @@ def find(home: Home) -> Deployment:
 def destroy(home: Home, progress: Progress) -> None:
     """Remove what was made at run time, then the stacks. Raises `Trouble`."""
     with progress.step("removing queues and mappings made at run time", "queues and mappings removed"):
-        infra(home, "the sweep", "sweep")
+        run("the sweep", of_infra("sweep"), home.logs / "sweep.log", aws_environment(home), home.repo, WITHIN_S)
     with progress.step("destroying the stacks", "stacks destroyed"):
         cdk(home, "the destroy", "destroy", "--all", "--force", "--app", str(assembly(home)))
+        remove_late_logs(home)
+
+
+def remove_late_logs(home: Home) -> None:
+    """The local cloud makes a function's log group again for a call that ends after its removal; AWS does not."""
+    logs = session().client("logs", endpoint_url=home.cloud_url, config=ASKING)
+    for found in logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{PREFIX}-")["logGroups"]:
+        logs.delete_log_group(logGroupName=found["logGroupName"])
 
 
 def audit(home: Home, progress: Progress) -> None:
-    """Raises `Trouble` where something of the hub is left in the cloud."""
-    with progress.step("looking for what is left in the cloud", "nothing is left in the cloud"):
-        infra(home, "the search for what is left", "audit")
+    """Raises `Trouble` where something of the hub is left in the cloud, naming it."""
+    with progress.step("looking for what is left in the cloud", "the local cloud was searched"):
+        done = subprocess.run(
+            of_infra("audit"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=aws_environment(home),
+            cwd=home.repo,
+            timeout=WITHIN_S,
+            check=False,
+        )
+    if done.returncode:
+        found = done.stdout.splitlines() or done.stderr.splitlines()[-1:]
+        raise Trouble(f"left in the cloud: {', '.join(found)}")
 
 
-def infra(home: Home, what: str, module: str) -> None:
-    command = [sys.executable, "-m", f"infra.{module}", "--stage", STAGE, "--region", REGION]
-    run(what, command, home.logs / f"{module}.log", aws_environment(home), home.repo, WITHIN_S)
+def of_infra(module: str) -> list[str]:
+    return [sys.executable, "-m", f"infra.{module}", "--stage", STAGE, "--region", REGION]
