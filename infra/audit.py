@@ -138,11 +138,10 @@ def main() -> None:
         found = audit(clients_of(of), of)
     except (WrongStage, BotoCoreError, ClientError) as error:
         sys.exit(f"penstock: {error}")
-    for line in found.left:
-        print(line)  # noqa: T201
     for line in found.pending:
-        print(line, file=sys.stderr)  # noqa: T201
-    sys.exit(1 if found.left else 0)
+        print(line)  # noqa: T201
+    if found.left:
+        sys.exit(f"penstock: left behind: {', '.join(found.left)}")
 
 
 if __name__ == "__main__":

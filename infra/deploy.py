@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -30,16 +31,27 @@ def deploy(of: Stage) -> None:
     if obstacles:
         raise Failed("; ".join(obstacles))
     if not preflight.is_bootstrapped(client):
-        cdk(of, "bootstrap", f"aws://{account}/{of.region}")
+        bootstrap(of, account)
     cdk(of, *DEPLOY)
     sweep.let_control_plane_run(client, of)
 
 
+def bootstrap(of: Stage, account: str) -> None:
+    """In a folder without an app: in ours, the CDK would synthesize it only to see where it goes. Raises `Failed`."""
+    with TemporaryDirectory() as elsewhere:
+        run(of, Path(elsewhere), "bootstrap", f"aws://{account}/{of.region}")
+
+
 def cdk(of: Stage, *arguments: str) -> None:
-    """Run the CDK's command line for a stage, its output shown as it comes. Raises `Failed`."""
+    """Run the CDK's command line on our app. Raises `Failed`."""
+    run(of, ROOT, *arguments, "--output", str(ROOT / ".penstock" / "cdk.out" / of.name))
+
+
+def run(of: Stage, folder: Path, *arguments: str) -> None:
+    """Its output is shown as it comes."""
     environment = {**os.environ, "STAGE": of.name, "REGION": of.region, "AWS_REGION": of.region}
-    command: Sequence[str] = ["npx", "--no-install", "cdk", *arguments]
-    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+    command = [str(ROOT / "node_modules" / ".bin" / "cdk"), *arguments]
+    if subprocess.run(command, cwd=folder, env=environment, check=False).returncode:
         raise Failed(f"cdk {arguments[0]} failed; what it said stands above")
 
 
