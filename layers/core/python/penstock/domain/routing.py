@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from penstock.domain.job import Job, encode_job
-from penstock.domain.run import Run, merged
+from penstock.domain.run import EMPTY, Run, merged
 from penstock.domain.subscription import Subscription
 
 MOST_EVENTS = 100
@@ -29,7 +29,7 @@ class Route(Struct, frozen=True):
 
 
 class _Choice(Struct):
-    integrations: Raw | None = None
+    integrations: Raw = EMPTY  # not `Raw | None`: msgspec takes that for null alone
 
 
 _decode_choice = msgspec.json.Decoder(_Choice).decode
@@ -47,7 +47,7 @@ class _Candidate:
         self._decoded: dict[str, Any] = {}
         own = _decode_choice(raw).integrations
         self.choice: Mapping[str, Any] = {}
-        if bytes(run.integrations) not in _EMPTY or (own is not None and bytes(own) not in _EMPTY):
+        if bytes(run.integrations) not in _EMPTY or bytes(own) not in _EMPTY:
             found = loads(bytes(merged(run.integrations, own)))
             self.choice = found if isinstance(found, dict) else {}
 
