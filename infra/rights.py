@@ -1,7 +1,7 @@
 """What each function may do, in one place: actions on resources, and nothing wider.
 
-`on_behalf` are the rights that AWS itself uses in a function's name: the pollers of its event sources and the writing of
-its log. No code of ours calls them.
+`on_behalf` are the rights that AWS itself uses in a function's name: the pollers of its event sources, and the
+writing of its log. No code of ours calls them.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def deliver(on: Resources) -> list[Grant]:
 def teardown(on: Resources) -> list[Grant]:
     return [
         Grant(("s3:ListBucketVersions",), (on.failure_bucket,)),
-        Grant(("s3:DeleteObject", "s3:DeleteObjectVersion"), (f"{on.failure_bucket}/*",)),
+        Grant(("s3:DeleteObjectVersion",), (f"{on.failure_bucket}/*",)),
         Grant(("sqs:ListQueues",), ("*",)),
         Grant(("lambda:ListEventSourceMappings",), ("*",)),
     ]

@@ -1,4 +1,4 @@
-"""The stateful stack: tables, the key for secrets, the operator's token, and the bucket for what could not be handled."""
+"""The stateful stack: tables, the key for secrets, the operator's token, the bucket for what could not be handled."""
 
 from __future__ import annotations
 

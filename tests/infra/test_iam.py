@@ -87,8 +87,10 @@ def too_wide(rights: set[Right]) -> list[Right]:
         for right in rights
         if "*" in right.action
         or (right.resource == "*" and right.action not in NO_RESOURCE)
-        or ("*" in right.resource.removesuffix(":*").removesuffix("/*") and right.resource not in RUN_TIME_NAMES)
-        and right.resource != "*"
+        or (
+            ("*" in right.resource.removesuffix(":*").removesuffix("/*") and right.resource not in RUN_TIME_NAMES)
+            and right.resource != "*"
+        )
     )
 
 

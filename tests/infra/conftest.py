@@ -1,0 +1,25 @@
+"""The templates of a stage, synthesized once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from aws_cdk import App
+
+from infra.app import hub
+from infra.stages import stage
+
+
+def synthesized(stage_name: str, outdir: str) -> dict[str, dict[str, Any]]:
+    """The template of each stack, by the stack's name."""
+    app = App(outdir=outdir, context={"aws:cdk:enable-path-metadata": False})
+    hub(app, stage(stage_name, "us-east-1"))
+    return {stack.stack_name: stack.template for stack in app.synth().stacks}
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, dict[str, Any]]:
+    """Those of stage dev."""
+    return synthesized("dev", str(tmp_path_factory.mktemp("cdk.out")))
