@@ -33,7 +33,7 @@ class Inline(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*given, **named))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as every executor does
             future.set_exception(error)
         return future
 
@@ -52,7 +52,7 @@ class Held:
 
 @dataclass
 class Fifo:
-    """An SQS FIFO queue in high-throughput mode: deduplication per group, a group locked while a message is in flight."""
+    """An SQS FIFO queue in high-throughput mode: deduplication per group, a group locked while one is in flight."""
 
     clock: Callable[[], float]
     visibility_s: float = 360.0

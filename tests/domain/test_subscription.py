@@ -342,3 +342,11 @@ def test_a_damaged_expression_parses_or_is_refused(tree: Any, data: st.DataObjec
         parse(damaged).matches(order())
     except Invalid as refused:
         assert 1 <= int(refused.message.rsplit(" ", 1)[1]) <= len(damaged) + 1
+
+
+@given(tree=TREES, event=EVENTS)
+def test_no_field_but_those_it_names_is_looked_at(tree: Any, event: dict[str, Any]) -> None:
+    subscription = parse(rendered(tree))
+    seen = {name: value for name, value in event.items() if name in subscription.fields}
+    assert subscription.matches(seen) is subscription.matches(event)
+    assert subscription.fields <= {"type", "event", "name", "userId", "properties", "traits", "context"}

@@ -1,0 +1,74 @@
+"""The books: whatever is said twice counts once, in whatever order it is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.domain.books import DELIVERED, Books, DeliverReceipt, FanoutReceipt, add_up, deliver_receipt
+
+AT = "2026-11-23T16:00:00.000Z"
+FATES = st.sampled_from([DELIVERED, DELIVERED, "http_400", "http_404", "destination_deleted"])
+
+
+def test_receipts_add_up() -> None:
+    receipts = [
+        FanoutReceipt(AT, {"r-1": (5, 1), "r-2": (3, 3)}),
+        deliver_receipt(AT, {"r-1-0": (0, [DELIVERED, "http_400", DELIVERED]), "r-1-1": (0, [DELIVERED])}),
+    ]
+    books = add_up(receipts)
+    assert books == Books(8, 4, 3, Counter({"http_400": 1}))
+    assert books.outcomes == books.accepted
+
+
+def test_an_event_that_was_delivered_at_all_is_delivered() -> None:
+    refused = deliver_receipt("2026-11-23T16:00:00.000Z", {"j": (0, ["http_409"])})
+    taken = deliver_receipt("2026-11-23T16:00:09.000Z", {"j": (0, [DELIVERED])})
+    assert add_up([refused, taken]) == add_up([taken, refused]) == Books(delivered=1)
+
+
+def test_a_discard_said_twice_counts_by_its_first_reason() -> None:
+    first = deliver_receipt("2026-11-23T16:00:00.000Z", {"j": (3, ["http_410"])})
+    second = deliver_receipt("2026-11-23T16:00:09.000Z", {"j": (0, [DELIVERED, DELIVERED, DELIVERED, "http_400"])})
+    assert add_up([second, first]).discarded == {"http_410": 1}
+
+
+def test_a_receipt_has_a_character_for_every_reason() -> None:
+    fates = [f"http_{number}" for number in range(400, 500)] + [f"reason {number}" for number in range(100)]
+    assert add_up([deliver_receipt(AT, {"j": (0, fates)})]).discarded == Counter(fates)
+
+
+@st.composite
+def lives(draw: Any) -> tuple[dict[str, tuple[int, int]], dict[str, list[str]], list[Any]]:
+    """(records, jobs with their events' fates, receipts): each life is told whole at least once, with replays and gaps."""
+    records = draw(st.dictionaries(st.sampled_from([f"r-{n}" for n in range(5)]), st.just((3, 1)), max_size=5))
+    jobs = draw(st.dictionaries(st.sampled_from([f"j-{n}" for n in range(5)]), st.lists(FATES, min_size=1, max_size=6)))
+    receipts: list[FanoutReceipt | DeliverReceipt] = [
+        FanoutReceipt(AT, {id_: counts}) for id_, counts in records.items()
+    ]
+    for id_, fates in jobs.items():
+        first = draw(st.integers(0, len(fates) - 1))
+        receipts.append(deliver_receipt(AT, {id_: (first, fates[first:])}))
+        last = draw(st.integers(first, len(fates)))  # a part that was done, crashed and done again
+        receipts.append(deliver_receipt(AT, {id_: (0, fates[:last])}))
+    again = draw(st.lists(st.sampled_from(receipts), max_size=5)) if receipts else []
+    return records, jobs, draw(st.permutations(receipts + again))
+
+
+@given(lives())
+def test_any_order_repetition_and_overlap_of_receipts_adds_up_the_same(life: Any) -> None:
+    records, jobs, receipts = life
+    fates = [fate for theirs in jobs.values() for fate in theirs]
+    books = add_up(receipts)
+    assert books.accepted == sum(accepted for accepted, _ in records.values())
+    assert books.filtered == sum(filtered for _, filtered in records.values())
+    assert books.delivered == fates.count(DELIVERED)
+    assert books.discarded == Counter(fate for fate in fates if fate != DELIVERED)
+
+
+@given(lives(), lives())
+def test_adding_up_is_the_same_for_rows_read_in_any_two_parts(one: Any, other: Any) -> None:
+    assert add_up([*one[2], *other[2]]) == add_up([*other[2], *one[2]]) == add_up([*one[2], *other[2], *one[2]])
