@@ -10,7 +10,7 @@ from infra.pipeline import Pipeline
 from infra.rights import Resources
 from infra.settings import Environments, Names
 from infra.stages import Stage
-from infra.state import State, Teardown
+from infra.state import State, Teardown, failure_bucket
 from infra.stream import Stream
 
 
@@ -18,10 +18,10 @@ def hub(app: App, stage: Stage) -> None:
     """Add the five stacks of a stage to the app; stateful ones first, the one that guards a destroy last."""
     state, stream, maker = State(app, stage), Stream(app, stage), Maker(stage)
     on = _resources(stage, state)
-    given = Environments(stage, _names(stage, state), on)
+    given = Environments(stage, _names(stage), on)
     pipeline = Pipeline(app, stage, maker, on, given)
     apis = HttpApis(app, stage, maker, on, given, state.operator_secret.secret_arn)
-    teardown = Teardown(app, stage, maker, on, state.failures.bucket_name)
+    teardown = Teardown(app, stage, maker, on, failure_bucket(stage))
     for stack in (pipeline, apis, teardown):
         stack.add_stack_dependency(state)
     pipeline.add_stack_dependency(stream)
@@ -33,13 +33,13 @@ def hub(app: App, stage: Stage) -> None:
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 
 
-def _names(stage: Stage, state: State) -> Names:
+def _names(stage: Stage) -> Names:
     return Names(
         config=f"{stage.prefix}-config",
         audit=f"{stage.prefix}-audit",
         receipts=f"{stage.prefix}-receipts",
         progress=f"{stage.prefix}-progress",
-        failure_bucket=state.failures.bucket_name,
+        failure_bucket=failure_bucket(stage),
     )
 
 
@@ -53,7 +53,7 @@ def _resources(stage: Stage, state: State) -> Resources:
         stream=_arn("kinesis", f"stream/{stage.prefix}-events"),
         key=state.key.key_arn,
         operator_secret=state.operator_secret.secret_arn,
-        failure_bucket=state.failures.bucket_arn,
+        failure_bucket=f"arn:{Aws.PARTITION}:s3:::{failure_bucket(stage)}",
         queues=_arn("sqs", f"{stage.queue_prefix}*"),
         mappings=_arn("lambda", "event-source-mapping:*"),
         deliver=_arn("lambda", f"function:{stage.function('deliver')}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_iam as iam
@@ -14,8 +15,8 @@ from infra.rights import Grant
 from infra.stages import Stage
 
 RUNTIME = lambda_.Runtime.PYTHON_3_13
+RUNTIME_REASON = "The runtime that the vendor layer is locked, built and tested for; it moves with the lock file."
 ARCHITECTURE = lambda_.Architecture.ARM_64
-WIDE = "Queues and event source mappings are made at run time, and some actions know no narrower resource; see infra/rights.py."
 
 
 class Maker:
@@ -38,7 +39,7 @@ class Maker:
     ) -> lambda_.Function:
         log = self._log(stack, name)
         role = self._role(stack, name, grants, log)
-        return lambda_.Function(
+        made = lambda_.Function(
             stack,
             name.capitalize(),
             function_name=self._stage.function(name),
@@ -54,6 +55,8 @@ class Maker:
             reserved_concurrent_executions=self._stage.reserved.get(name),
             environment={"PENSTOCK_STAGE": self._stage.name, **environment},
         )
+        Validations.of(made).acknowledge(Acknowledgment(id="AwsSolutions-L1", reason=RUNTIME_REASON))
+        return made
 
     def _log(self, stack: Stack, name: str) -> logs.LogGroup:
         days = self._stage.log_retention_days
@@ -77,8 +80,10 @@ class Maker:
                 "rights": iam.PolicyDocument(statements=[writing, *(grant.statement() for grant in grants)])
             },
         )
-        if any("*" in resource for grant in grants for resource in grant.resources):
-            Validations.of(role).acknowledge(Acknowledgment(id="AwsSolutions-IAM5", reason=WIDE))
+        for grant in grants:
+            for resource in grant.resources if grant.why_wide else ():
+                finding = f"AwsSolutions-IAM5[Resource::{_as_nag_names_it(stack, resource)}]"
+                Validations.of(role).acknowledge(Acknowledgment(id=finding, reason=grant.why_wide))
         return role
 
     def _layers_of(self, stack: Stack) -> list[lambda_.LayerVersion]:
@@ -98,3 +103,15 @@ class Maker:
 
 
 _RETENTION = {1: "ONE_DAY", 30: "ONE_MONTH", 90: "THREE_MONTHS"}
+
+
+def _as_nag_names_it(stack: Stack, resource: str) -> str:
+    """An ARN with its references as `<AWS::Region>` and `<Logical.Attribute>`."""
+    resolved = stack.resolve(resource)
+    parts = resolved["Fn::Join"][1] if isinstance(resolved, dict) else [resolved]
+    return "".join(part if isinstance(part, str) else _reference(part) for part in parts)
+
+
+def _reference(part: dict[str, Any]) -> str:
+    (kind, target), *_ = part.items()
+    return f"<{target if kind == 'Ref' else '.'.join(target)}>"

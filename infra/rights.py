@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 
 from aws_cdk import aws_iam as iam
 
+QUEUES = "Destinations' queues are made at run time; the prefix is this stage's own."
+MAPPINGS = "Mappings are made at run time and AWS chooses their ids; the condition keeps to those of deliver."
+UNNAMEABLE = "AWS knows no narrower resource for this action; where there is a condition for it, it is set."
+OBJECTS = "Any object of the stage's own bucket for what could not be handled, and of no other."
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -34,6 +39,7 @@ class Grant:
     resources: tuple[str, ...]
     condition: dict[str, dict[str, str]] = field(default_factory=dict)
     on_behalf: bool = False
+    why_wide: str = ""
 
     def statement(self) -> iam.PolicyStatement:
         return iam.PolicyStatement(
@@ -65,11 +71,11 @@ def control(on: Resources) -> list[Grant]:
         Grant(("dynamodb:PutItem", "dynamodb:Query"), (on.audit,)),
         Grant(("kms:Encrypt", "kms:Decrypt"), (on.key,)),
         Grant(("secretsmanager:GetSecretValue",), (on.operator_secret,)),
-        Grant(("sqs:CreateQueue", "sqs:TagQueue", "sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,)),
-        Grant(("lambda:CreateEventSourceMapping",), ("*",), of_deliver),
-        Grant(("lambda:ListEventSourceMappings",), ("*",)),
-        Grant(("lambda:DeleteEventSourceMapping",), (on.mappings,), of_deliver),
-        Grant(("lambda:TagResource",), (on.mappings,)),
+        Grant(("sqs:CreateQueue", "sqs:TagQueue", "sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,), why_wide=QUEUES),
+        Grant(("lambda:CreateEventSourceMapping",), ("*",), of_deliver, why_wide=UNNAMEABLE),
+        Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),
+        Grant(("lambda:DeleteEventSourceMapping",), (on.mappings,), of_deliver, why_wide=MAPPINGS),
+        Grant(("lambda:TagResource",), (on.mappings,), why_wide=MAPPINGS),
     ]
 
 
@@ -77,8 +83,8 @@ def fanout(on: Resources) -> list[Grant]:
     return [
         Grant(("dynamodb:Query",), (on.config,)),
         Grant(("dynamodb:PutItem",), (on.receipts,)),
-        Grant(("sqs:SendMessage",), (on.queues,)),
-        Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",)),
+        Grant(("sqs:SendMessage",), (on.queues,), why_wide=QUEUES),
+        Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
         Grant(
             (
                 "kinesis:DescribeStream",
@@ -100,15 +106,20 @@ def deliver(on: Resources) -> list[Grant]:
         Grant(("dynamodb:PutItem",), (on.receipts,)),
         Grant(("dynamodb:GetItem", "dynamodb:PutItem"), (on.progress,)),
         Grant(("kms:Decrypt",), (on.key,)),
-        Grant(("sqs:ChangeMessageVisibility",), (on.queues,)),
-        Grant(("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), (on.queues,), on_behalf=True),
+        Grant(("sqs:ChangeMessageVisibility",), (on.queues,), why_wide=QUEUES),
+        Grant(
+            ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
+            (on.queues,),
+            on_behalf=True,
+            why_wide=QUEUES,
+        ),
     ]
 
 
 def teardown(on: Resources) -> list[Grant]:
     return [
         Grant(("s3:ListBucketVersions",), (on.failure_bucket,)),
-        Grant(("s3:DeleteObjectVersion",), (f"{on.failure_bucket}/*",)),
-        Grant(("sqs:ListQueues",), ("*",)),
-        Grant(("lambda:ListEventSourceMappings",), ("*",)),
+        Grant(("s3:DeleteObjectVersion",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
+        Grant(("sqs:ListQueues",), ("*",), why_wide=UNNAMEABLE),
+        Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Acknowledgment, CustomResource, Duration, RemovalPolicy, Stack, Validations
+from aws_cdk import Acknowledgment, Aws, CustomResource, Duration, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -16,6 +16,11 @@ from penstock import tables
 from penstock.tables import Table
 
 PARKED_FOR_DAYS = 30
+
+
+def failure_bucket(stage: Stage) -> str:
+    """Its name; bucket names are unique in all of AWS."""
+    return f"{stage.prefix}-failures-{Aws.ACCOUNT_ID}-{Aws.REGION}"
 
 
 class State(Stack):
@@ -33,7 +38,7 @@ class State(Stack):
             pending_window=Duration.days(7),
         )
         self.operator_secret = self._operator_secret(stage)
-        self.failures = self._failures()
+        self.failures = self._failures(stage)
 
     def _table(self, table: Table, stage: Stage) -> dynamodb.Table:
         return dynamodb.Table(
@@ -64,10 +69,11 @@ class State(Stack):
         Validations.of(secret).acknowledge(Acknowledgment(id="AwsSolutions-SMG4", reason=reason))
         return secret
 
-    def _failures(self) -> s3.Bucket:
+    def _failures(self, stage: Stage) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
             "Failures",
+            bucket_name=failure_bucket(stage),
             encryption=s3.BucketEncryption.S3_MANAGED,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             enforce_ssl=True,

@@ -7,9 +7,9 @@ import binascii
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from chalice.app import Chalice, Response
+from chalice.app import Chalice, Request, Response
 
 from penstock.domain.http_event import rest_event
 from penstock.errors import Invalid, Refused, Unavailable
@@ -20,7 +20,7 @@ LONG_NAMES = {name: name for name in ("identify", "track", "page", "screen", "gr
 SHORT_NAMES = {name[0]: name for name in LONG_NAMES}
 TYPES = LONG_NAMES | SHORT_NAMES
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
-JSON = {"Content-Type": "application/json"}
+JSON: dict[str, str | list[str]] = {"Content-Type": "application/json"}
 RETRY_AFTER_S = "5"
 
 app = Chalice(app_name="collect", configure_logs=False, env={})
@@ -31,8 +31,7 @@ def _call(type_: str | None, bulk: bool = False) -> Callable[[], Response]:
     """The view of one POST route: one event of a type, or a batch where that is None."""
 
     def view() -> Response:
-        request = app.current_request
-        call = Call(request.raw_body, type_, _write_key(), _ip(), bulk)
+        call = Call(cast(bytes, _request().raw_body), type_, _write_key(), _ip(), bulk)
         return _answered(lambda: _collected(call))
 
     return view
@@ -73,6 +72,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return answer
 
 
+def _request() -> Request:
+    return cast(Request, app.current_request)
+
+
 def _collected(call: Call) -> Response:
     outcome = collect(call, ports())
     _note(outcome)
@@ -105,17 +108,17 @@ def _answered(act: Callable[[], Response]) -> Response:
         body = {"success": False, "code": refused.code, "message": refused.message, "field": refused.field}
         if refused.status in (400, 413):
             body["rejected"] = []
-        app.current_request.context["noted"] = {"code": refused.code}
+        _request().context["noted"] = {"code": refused.code}
         return Response(json.dumps(body), JSON, refused.status)
     except Unavailable as error:
-        app.current_request.context["noted"] = {"code": "unavailable", "reason": str(error)}
+        _request().context["noted"] = {"code": "unavailable", "reason": str(error)}
         body = {"success": False, "code": "unavailable", "message": "nothing is acknowledged: send it again"}
         return Response(json.dumps(body), JSON | {"Retry-After": RETRY_AFTER_S}, 503)
 
 
 def _note(outcome: Outcome) -> None:
     codes = {code: outcome.rejected.count(code) for code in outcome.rejected}
-    app.current_request.context["noted"] = {
+    _request().context["noted"] = {
         "source": outcome.source,
         "accepted": outcome.accepted,
         "rejected": codes,
@@ -124,7 +127,7 @@ def _note(outcome: Outcome) -> None:
 
 def _write_key() -> str | None:
     """The key from HTTP Basic, else from the query; None leaves it to the body."""
-    request = app.current_request
+    request = _request()
     kind, _, encoded = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "basic":
         try:
@@ -137,7 +140,7 @@ def _write_key() -> str | None:
 
 
 def _pixel_data() -> bytes:
-    request = app.current_request
+    request = _request()
     data = request.query_params.get("data") if request.query_params else None
     if not data:
         raise Invalid("empty_body", "the event is missing: base64 JSON in `data`", "data")
@@ -149,12 +152,12 @@ def _pixel_data() -> bytes:
 
 
 def _ip() -> str | None:
-    address: str | None = app.current_request.context["identity"]["sourceIp"]
+    address: str | None = _request().context["identity"]["sourceIp"]
     return address
 
 
 def _address() -> tuple[str, str]:
     """(host, protocol) under which the client reached us."""
-    headers = app.current_request.headers
+    headers = _request().headers
     host = headers.get("x-forwarded-host") or headers.get("host") or ""
     return host, headers.get("x-forwarded-proto", "https").partition(",")[0]

@@ -1,7 +1,7 @@
 """The custom resource that guards a destroy: it refuses while something made at run time is left.
 
-CloudFormation deletes it before the stacks that it stands for. It empties the bucket of failed records, and fails, saying
-what is there and what to do, when a destination's queue or event source mapping still exists.
+CloudFormation deletes it before the stacks that it stands for. It empties the bucket of failed records, and fails,
+saying what is there and what to do, when a destination's queue or event source mapping still exists.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SomethingLeft(Exception):
     """Resources of the stage's customers still exist."""
 
 
-def handler(event: dict[str, Any], context: object) -> None:
+def handler(event: dict[str, Any], _context: object) -> None:
     """Answers CloudFormation at the URL that it gave, whatever happens."""
     reason = ""
     try:
@@ -88,4 +88,4 @@ def answer(event: dict[str, Any], reason: str) -> None:
 
 
 def _client(service: str) -> Any:
-    return boto3.client(service, config=CONFIG, region_name=os.environ["AWS_REGION"])
+    return boto3.Session(region_name=os.environ["AWS_REGION"]).client(service, config=CONFIG)  # type: ignore[call-overload]
