@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import Raw, Struct
 
 from penstock.domain import scan
+from penstock.domain.event import CODES as EVENT_CODES
 from penstock.domain.event import Accepted, Arrival, Rejected, admit, iso
 from penstock.domain.run import EMPTY, Run
 from penstock.errors import Invalid, TooLarge
@@ -23,14 +24,11 @@ CODES = {
     "empty_body": "the request has no body",
     "invalid_encoding": "the body is neither UTF-8 nor intact gzip",
     "invalid_json": "the body is no JSON, or no JSON object",
-    "invalid_batch": "`batch`, `context`, `integrations`, `sentAt` or `writeKey` of the batch is not of its type",
+    "invalid_batch": "`batch`, `context`, `integrations`, `sentAt` or `writeKey` of the batch cannot be taken; "
+    "the message says which and why",
     "too_many_events": "the batch holds more than 2,500 events",
     "body_too_large": "the body, inflated, is over 512,000 bytes",
 }
-
-
-class _Context(Struct):
-    ip: str | UnsetType = UNSET
 
 
 class Envelope(Struct, rename="camel"):
@@ -93,7 +91,7 @@ def _gunzipped(body: bytes) -> bytes:
         found = inflater.decompress(body, LARGEST_BODY + 1)
     except zlib.error:
         raise _invalid("invalid_encoding", None) from None
-    if len(found) <= LARGEST_BODY and not inflater.eof:
+    if len(found) <= LARGEST_BODY and (not inflater.eof or inflater.unused_data):
         raise _invalid("invalid_encoding", None)
     return found
 
@@ -129,11 +127,17 @@ def opened(body: bytes, type_: str | None) -> Request:
         suspect, text = mended != text, mended
         body = text.encode() if suspect else body
     try:
-        return Request(_envelope(body, type_), suspect, type_)
+        envelope = _envelope(body, type_)
     except RecursionError:
-        shallow = scan.without_depths(text, BATCH_LEVELS if type_ is None else 0)
+        suspect, envelope = True, _shallow_envelope(text, type_)
+    _refuse_unreadable(envelope, suspect)
+    return Request(envelope, suspect, type_)
+
+
+def _shallow_envelope(text: str, type_: str | None) -> Envelope:
+    shallow = scan.without_depths(text, BATCH_LEVELS if type_ is None else 0)
     try:
-        return Request(_envelope(shallow.encode(), type_), True, type_)
+        return _envelope(shallow.encode(), type_)
     except RecursionError:
         raise _invalid("invalid_json", None) from None
 
@@ -157,6 +161,15 @@ def _envelope(body: bytes, type_: str | None) -> Envelope:
     if len(envelope.batch) > MOST_EVENTS:
         raise TooLarge("too_many_events", CODES["too_many_events"], "batch")
     return envelope
+
+
+def _refuse_unreadable(envelope: Envelope, suspect: bool) -> None:
+    """What all events share has to be as readable as each of them."""
+    for name in ("context", "integrations"):
+        if code := scan.danger_in(bytes(getattr(envelope, name)), suspect):
+            raise Invalid("invalid_batch", f"`{name}`: {EVENT_CODES[code]}", name)
+    if suspect and scan.LONE_SURROGATE in (envelope.sent_at or ""):
+        raise Invalid("invalid_batch", f"`sentAt`: {EVENT_CODES['invalid_unicode']}", "sentAt")
 
 
 def _wrong_envelope(body: bytes, error: msgspec.ValidationError) -> Invalid:

@@ -135,6 +135,9 @@ def _admit(raw: Raw, arrival: Arrival) -> Accepted:
     except ValidationError:
         text = _mended(text)
         headers = _mended_headers(text)
+    if headers.message_id == "":
+        text = _without(text, "messageId")
+        headers.message_id = UNSET
     missing_type = headers.type is UNSET
     if arrival.type is not None and headers.type != arrival.type:
         text = text if missing_type else _without(text, "type")
@@ -151,15 +154,8 @@ def _admit(raw: Raw, arrival: Arrival) -> Accepted:
 def _refuse_dangers(text: bytes, arrival: Arrival) -> None:
     if len(text) + arrival.shared_size > LARGEST_EVENT and _merged_size(text, arrival) > LARGEST_EVENT:
         raise _Unfit("event_too_large")
-    if arrival.suspect:
-        if scan.LONE_SURROGATE.encode() in text:
-            raise _Unfit("invalid_unicode")
-        if scan.TOO_DEEP.encode() in text:
-            raise _Unfit("nested_too_deep")
-    if scan.is_perhaps_deep(text) and scan.is_deep(text.decode()):
-        raise _Unfit("nested_too_deep")
-    if scan.is_perhaps_endless(text) and scan.has_endless_integer(text.decode()):
-        raise _Unfit("invalid_number")
+    if code := scan.danger_in(text, arrival.suspect):
+        raise _Unfit(code)
 
 
 def _merged_size(text: bytes, arrival: Arrival) -> int:

@@ -26,6 +26,20 @@ _STRIDE = 40
 _SAMPLED_DIGITS = re.compile(rb"[0-9]{%d}" % (LONGEST_INTEGER // _STRIDE))
 
 
+def danger_in(text: bytes, suspect: bool) -> str | None:
+    """The code of what valid JSON holds that nobody could read on; `suspect` text may hold marks."""
+    if suspect:
+        if LONE_SURROGATE.encode() in text:
+            return "invalid_unicode"
+        if TOO_DEEP.encode() in text:
+            return "nested_too_deep"
+    if is_perhaps_deep(text) and is_deep(text.decode()):
+        return "nested_too_deep"
+    if is_perhaps_endless(text) and has_endless_integer(text.decode()):
+        return "invalid_number"
+    return None
+
+
 def is_perhaps_deep(text: bytes) -> bool:
     return len(text) > 2 * DEEPEST and text.count(b"{") + text.count(b"[") > DEEPEST
 
