@@ -95,7 +95,8 @@ class Arrival(Struct, frozen=True):
 
     @property
     def shared_size(self) -> int:
-        return len(memoryview(self.context)) + len(memoryview(self.integrations))
+        """Bytes that merging may add to an event; 0 where nothing is shared."""
+        return len(memoryview(self.context)) + len(memoryview(self.integrations)) - 2 * len(b"{}")
 
 
 class _Unfit(Exception):
@@ -164,15 +165,10 @@ def _merged_size(text: bytes, arrival: Arrival) -> int:
         return len(text)
     try:
         fields = _decode_fields(text)
-        return len(
-            _encode(
-                fields
-                | {
-                    "context": merged(arrival.context, fields.get("context")),
-                    "integrations": merged(arrival.integrations, fields.get("integrations")),
-                }
-            )
-        )
+        for name, shared in (("context", arrival.context), ("integrations", arrival.integrations)):
+            if bytes(shared) != b"{}":
+                fields[name] = merged(shared, fields.get(name))
+        return len(_encode(fields))
     except (msgspec.DecodeError, RecursionError):
         return len(text)
 
