@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -14,12 +15,19 @@ import requests
 from segment.analytics import Client
 
 from penstock.local.control_client import ControlClient
+from penstock.local.deployment import PREFIX, session
 from penstock.local.home import Home
 from penstock.local.hub import Hub, read_hub
 from tests.e2e.waiting import wait_for
 
 NUMBERS = count(1)
 COMMAND_WITHIN_S = 300
+TAKES_EFFECT_WITHIN_S = 2.0
+
+
+def wait_for_effect() -> None:
+    """What is created or changed takes effect within so long: that is promised, and relied on."""
+    time.sleep(TAKES_EFFECT_WITHIN_S)
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,13 @@ class RunningHub:
         pipe = Pipe(self, source["id"], source["write_keys"][0]["key"])
         for letter in "abc"[:destinations]:
             pipe.add_destination(f"Hook {number}{letter}", f"/{number}{letter}")
+        wait_for_effect()
         return pipe
+
+    def queues(self) -> list[str]:
+        """The queues of the local cloud."""
+        sqs = session().client("sqs", endpoint_url=self.home.cloud_url)
+        return sqs.list_queues(QueueNamePrefix=PREFIX).get("QueueUrls", [])
 
 
 @dataclass

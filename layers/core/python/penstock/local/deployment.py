@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,6 +53,7 @@ def deploy(home: Home, progress: Progress) -> Deployment:
         synthesized.result()
     with progress.step("deploying the CDK app", "CDK app deployed"):
         cdk(home, "the deploy", "deploy", "--all", "--app", str(assembly(home)), *UNATTENDED)
+        let_browsers_in(home)
     return find(home)
 
 
@@ -109,17 +112,41 @@ def session() -> Session:
 
 def find(home: Home) -> Deployment:
     """What was deployed, as the cloud tells it. Raises `Trouble`."""
-    try:
-        stacks = session().client("cloudformation", endpoint_url=home.cloud_url, config=ASKING)
-        outputs = stacks.describe_stacks(StackName=f"{PREFIX}-api")["Stacks"][0]["Outputs"]
-        known = {output["OutputKey"]: output["OutputValue"] for output in outputs}
-        secrets = session().client("secretsmanager", endpoint_url=home.cloud_url, config=ASKING)
+    known = outputs(home)
+    secrets = session().client("secretsmanager", endpoint_url=home.cloud_url, config=ASKING)
+    with translated():
         token = secrets.get_secret_value(SecretId=known["OperatorTokenSecretArn"])["SecretString"]
-    except (BotoCoreError, ClientError) as error:
-        raise Trouble(f"the local cloud does not know what was deployed: {error}") from error
     base = f"{home.cloud_url}/_aws/execute-api"
     apis = {name: f"{base}/{known[f'{name.capitalize()}ApiId']}/$default" for name in ("collect", "control")}
     return Deployment(apis, STREAM, token)
+
+
+def outputs(home: Home) -> dict[str, str]:
+    """What the API's stack tells of itself."""
+    stacks = session().client("cloudformation", endpoint_url=home.cloud_url, config=ASKING)
+    with translated():
+        found = stacks.describe_stacks(StackName=f"{PREFIX}-api")["Stacks"][0]["Outputs"]
+    return {output["OutputKey"]: output["OutputValue"] for output in found}
+
+
+def let_browsers_in(home: Home) -> None:
+    """The local cloud does not understand a template's CORS, only the API's: it is told the same once more."""
+    template = json.loads((assembly(home) / f"{PREFIX}-api.template.json").read_text())
+    gateway = session().client("apigatewayv2", endpoint_url=home.cloud_url, config=ASKING)
+    known = outputs(home)
+    for logical_id, resource in template["Resources"].items():
+        cors = resource["Properties"].get("CorsConfiguration") if resource["Type"].endswith("V2::Api") else None
+        if cors is not None:
+            with translated():
+                gateway.update_api(ApiId=known[f"{logical_id}Id"], CorsConfiguration=cors)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise Trouble(f"the local cloud does not know what was deployed: {error}") from error
 
 
 def destroy(home: Home, progress: Progress) -> None:
