@@ -43,7 +43,7 @@ def test_a_receipt_has_a_character_for_every_reason() -> None:
 
 @st.composite
 def lives(draw: Any) -> tuple[dict[str, tuple[int, int]], dict[str, list[str]], list[Any]]:
-    """(records, jobs with their events' fates, receipts): each life is told whole at least once, with replays and gaps."""
+    """(records, jobs with their events' fates, receipts): each life told whole at least once, with replays and gaps."""
     records = draw(st.dictionaries(st.sampled_from([f"r-{n}" for n in range(5)]), st.just((3, 1)), max_size=5))
     jobs = draw(st.dictionaries(st.sampled_from([f"j-{n}" for n in range(5)]), st.lists(FATES, min_size=1, max_size=6)))
     receipts: list[FanoutReceipt | DeliverReceipt] = [

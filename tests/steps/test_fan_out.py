@@ -1,0 +1,291 @@
+"""Fan-out: order per user within a queue, no queue held up by another, nothing taken for sent that was not."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.domain.books import FanoutReceipt, add_up
+from penstock.domain.job import decode_job
+from penstock.domain.routing import Route
+from penstock.domain.subscription import parse
+from penstock.errors import QueueUnavailable, StoreUnavailable
+from penstock.steps.fan_out import LARGEST_CALL, MOST_QUEUES_AT_ONCE, PAUSES_S, Message, Outcome, Ports, Record, fan_out
+from tests.builders_pipeline import DESTINATION, SHARD, WORKSPACE, event, record_of, route, run_of, url_of
+from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryQueues, MemoryReceipts
+
+OTHER = "dst_bbbbbbbbbbbb"
+AT = "2026-11-23T16:00:01.000Z"
+
+
+@dataclass
+class Works:
+    """Fan-out's ports in memory."""
+
+    routes: tuple[Route, ...] = (route(),)
+    queues: MemoryQueues = field(default_factory=lambda: MemoryQueues(Clock()))
+    receipts: MemoryReceipts = field(default_factory=MemoryReceipts)
+    parked: MemoryParked = field(default_factory=MemoryParked)
+    threads: Executor = field(default_factory=Inline)
+    pauses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for each in self.routes:
+            self.queues.make(each.queue_url)
+
+    def get(self, workspace: str) -> tuple[Route, ...]:
+        return self.routes if workspace == WORKSPACE else ()
+
+    def fan_out(self, *records: Record) -> Outcome:
+        ports = Ports(self, self.queues, self.receipts, self.parked, self.threads, lambda: AT, self.pauses.append)
+        return fan_out(records, ports)
+
+    def sent(self, destination: str = DESTINATION, key: str | None = None) -> list[int]:
+        """The numbers of the events on a queue, in order."""
+        jobs = [decode_job(held.body) for held in self.queues.queues[url_of(destination)].held]
+        found = [decoded(raw) for job in jobs if key in (None, job.run.key) for raw in job.run.events]
+        return [each["properties"]["n"] for each in found]
+
+
+def decoded(raw: Any) -> dict[str, Any]:
+
+    found: dict[str, Any] = json.loads(bytes(raw))
+    return found
+
+
+class Refusing(MemoryQueues):
+    """Refuses by a plan: for each call the places of the entries that it does not take, or an error instead."""
+
+    def __init__(self, plan: Sequence[Sequence[int] | Exception], only: str = DESTINATION) -> None:
+        super().__init__(Clock())
+        self._plan = list(plan)
+        self._only = url_of(only)
+
+    def send(self, queue_url: str, messages: Sequence[Message]) -> set[str]:
+        if queue_url != self._only or not self._plan:
+            return super().send(queue_url, messages)
+        turn = self._plan.pop(0)
+        if isinstance(turn, Exception):
+            raise turn
+        refused = {messages[place].id for place in turn if place < len(messages)}
+        super().send(queue_url, [message for message in messages if message.id not in refused])
+        return refused
+
+
+def test_each_destination_gets_its_own_events_on_its_own_queue() -> None:
+    works = Works((route(), route(OTHER, subscription=parse("properties.n > 1"))))
+    outcome = works.fan_out(record_of(run_of(event(1), event(2))))
+    assert (works.sent(), works.sent(OTHER)) == ([1, 2], [2])
+    assert outcome == Outcome(frozenset(), (), 2)
+
+
+def test_a_job_carries_its_record_in_its_id_and_its_user_in_its_group() -> None:
+    works = Works()
+    works.fan_out(record_of(run_of(*[event(n) for n in range(150)]), 7))
+    (_, first), (_, second) = works.queues.calls
+    assert [first[0].id, second[0].id] == [f"{SHARD}-{7:056d}-0", f"{SHARD}-{7:056d}-1"]
+    assert len(first[0].group) == 32
+    assert len(first[0].id) <= 128
+
+
+def test_a_destination_of_another_source_is_not_even_counted() -> None:
+    works = Works((route(source_ids=frozenset({"src_other0000000"})),))
+    works.fan_out(record_of(run_of()))
+    assert works.receipts.rows == {}
+
+
+def test_no_call_carries_two_jobs_of_one_user() -> None:
+    works = Works()
+    works.fan_out(*[record_of(run_of(event(n), key=f"user-{n % 3}"), n) for n in range(40)])
+    assert all(len({message.group for message in call}) == len(call) <= 10 for _, call in works.queues.calls)
+    for user in range(3):
+        assert works.sent(key=f"user-{user}") == list(range(user, 40, 3))
+
+
+def test_a_call_keeps_to_ten_jobs_and_to_sqs_size() -> None:
+    works = Works()
+    pad = "x" * 30_000
+    runs = [run_of(*[event(n, pad=pad) for n in range(8)], key=f"user-{user}") for user in range(30)]
+    works.fan_out(*[record_of(run, number) for number, run in enumerate(runs)])
+    sizes = [sum(len(message.body.encode()) for message in call) for _, call in works.queues.calls]
+    assert max(sizes) <= LARGEST_CALL < 1024 * 1024
+    assert sum(len(call) for _, call in works.queues.calls) == 30
+
+
+def test_a_refused_job_holds_back_those_behind_it_and_nobody_else() -> None:
+    works = Works(queues=Refusing([[0]]))
+    outcome = works.fan_out(
+        record_of(run_of(event(1), key="ada"), 1),
+        record_of(run_of(event(2), key="grace"), 2),
+        record_of(run_of(event(3), key="ada"), 3),
+    )
+    assert works.sent() == [2, 1, 3]
+    assert outcome.failed == frozenset()
+    assert works.pauses == [PAUSES_S[0]]
+
+
+def test_what_stays_refused_is_replayed_and_so_is_what_waits_behind_it() -> None:
+    works = Works(queues=Refusing([[0], [0], [0], [0]]))
+    records = [record_of(run_of(event(n), key="ada" if n != 2 else "grace"), n) for n in (1, 2, 3)]
+    outcome = works.fan_out(*records)
+    assert works.sent() == [2]
+    assert outcome.failed == {records[0].id, records[2].id}
+    assert works.pauses == list(PAUSES_S)
+    assert works.receipts.read(WORKSPACE, DESTINATION) == [FanoutReceipt(AT, {records[1].id: (1, 0)})]
+
+
+def test_a_record_whose_second_job_was_refused_is_replayed_whole_and_the_queue_absorbs_the_first() -> None:
+    queues = Refusing([[], *[[0]] * 4])
+    works = Works(queues=queues)
+    record = record_of(run_of(*[event(n) for n in range(150)]))
+    assert works.fan_out(record).failed == {record.id}
+    assert works.sent() == list(range(100))
+    assert works.fan_out(record).failed == frozenset()
+    assert works.sent() == list(range(150))
+
+
+def test_a_call_without_an_answer_is_made_again_and_absorbed() -> None:
+    class Mute(MemoryQueues):
+        def send(self, queue_url: str, messages: Sequence[Message]) -> set[str]:
+            super().send(queue_url, messages)
+            if len(self.calls) == 1:
+                raise QueueUnavailable("no answer, though taken")
+            return set()
+
+    works = Works(queues=Mute(Clock()))
+    works.fan_out(record_of(run_of(event(1)), 1), record_of(run_of(event(2)), 2))
+    assert works.sent() == [1, 2]
+
+
+def test_a_queue_that_never_answers_is_left_after_a_few_tries_however_many_users_wait() -> None:
+    works = Works(queues=Refusing([QueueUnavailable("injected")] * 1_000))
+    records = [record_of(run_of(event(n), key=f"user-{n}"), n) for n in range(200)]
+    assert works.fan_out(*records).failed == {record.id for record in records}
+    assert len(works.pauses) == len(PAUSES_S)
+
+
+def test_a_queue_that_is_gone_takes_nothing_and_counts_nothing() -> None:
+    works = Works((route(), route(OTHER)))
+    del works.queues.queues[url_of(OTHER)]
+    outcome = works.fan_out(record_of(run_of()))
+    assert (outcome.failed, works.sent()) == (frozenset(), [1])
+    assert works.receipts.read(WORKSPACE, OTHER) == []
+
+
+def test_receipts_say_what_was_accepted_and_what_filtered() -> None:
+    works = Works((route(subscription=parse("properties.n = 2")), route(OTHER, enabled=False)))
+    record = record_of(run_of(event(1), event(2), event(3)))
+    works.fan_out(record)
+    assert works.receipts.read(WORKSPACE, DESTINATION) == [FanoutReceipt(AT, {record.id: (3, 2)})]
+    assert works.receipts.read(WORKSPACE, OTHER) == [FanoutReceipt(AT, {record.id: (3, 3)})]
+
+
+def test_a_receipt_that_cannot_be_kept_replays_the_batch_and_counts_once() -> None:
+    class Full(MemoryReceipts):
+        full = True
+
+        def keep_fanout(self, workspace: str, destination: str, receipt: FanoutReceipt) -> None:
+            super().keep_fanout(workspace, destination, receipt)
+            if self.full:
+                self.full = False
+                raise StoreUnavailable("no answer, though kept")
+
+    works = Works(receipts=Full())
+    with pytest.raises(StoreUnavailable):
+        works.fan_out(record_of(run_of()))
+    works.fan_out(record_of(run_of()))
+    assert works.sent() == [1]
+    assert add_up(works.receipts.read(WORKSPACE, DESTINATION)).accepted == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"5", b"\xff", b"[" * 5000, b'{"v":1}', b'{"v":1,"workspace":5}'])
+def test_a_record_that_nobody_can_read_is_parked_and_blocks_nobody(data: bytes) -> None:
+    works = Works()
+    outcome = works.fan_out(Record("odd", data), record_of(run_of()))
+    assert (outcome.unreadable, outcome.failed) == (("odd",), frozenset())
+    assert works.parked.records == {"odd": data}
+    assert works.sent() == [1]
+
+
+def test_a_run_with_an_event_that_is_no_object_is_parked_whole() -> None:
+    works = Works()
+    record = record_of(run_of(event(1), b"5"))
+    assert works.fan_out(record).unreadable == (record.id,)
+    assert works.sent() == []
+
+
+class Gate(MemoryQueues):
+    """One queue hangs until it is let go; the others say when all of them have been served."""
+
+    def __init__(self, hanging: str, others: int) -> None:
+        super().__init__(Clock())
+        self._hanging = url_of(hanging)
+        self._left = others
+        self.others_done, self.let_go = threading.Event(), threading.Event()
+
+    def send(self, queue_url: str, messages: Sequence[Message]) -> set[str]:
+        if queue_url == self._hanging:
+            assert self.let_go.wait(30)
+            return super().send(queue_url, messages)
+        refused = super().send(queue_url, messages)
+        self._left -= 1
+        if not self._left:
+            self.others_done.set()
+        return refused
+
+
+def test_a_queue_that_hangs_delays_no_other_queue() -> None:
+    ids = [f"dst_{number:012d}" for number in range(MOST_QUEUES_AT_ONCE * 2)]
+    gate = Gate(ids[0], len(ids) - 1)
+    with ThreadPoolExecutor(MOST_QUEUES_AT_ONCE) as threads:
+        works = Works(tuple(route(id_) for id_ in ids), queues=gate, threads=threads)
+        running = threading.Thread(target=works.fan_out, args=(record_of(run_of()),))
+        running.start()
+        assert gate.others_done.wait(30), "the others waited for the one that hangs"
+        gate.let_go.set()
+        running.join(30)
+    assert not running.is_alive()
+
+
+def test_with_one_thread_a_hanging_queue_would_delay_the_others() -> None:
+    gate = Gate(DESTINATION, 1)
+    with ThreadPoolExecutor(1) as threads:
+        works = Works((route(), route(OTHER)), queues=gate, threads=threads)
+        running = threading.Thread(target=works.fan_out, args=(record_of(run_of()),))
+        running.start()
+        assert not gate.others_done.wait(0.2)
+        gate.let_go.set()
+        running.join(30)
+
+
+def test_a_throttled_queue_fails_alone() -> None:
+    works = Works((route(), route(OTHER)), queues=Refusing([QueueUnavailable("throttled")] * 9))
+    outcome = works.fan_out(record_of(run_of()))
+    assert works.sent(OTHER) == [1]
+    assert len(outcome.failed) == 1
+
+
+PLANS = st.lists(st.one_of(st.lists(st.integers(0, 9), max_size=9), st.just(QueueUnavailable("injected"))), max_size=12)
+
+
+@settings(max_examples=200)
+@given(plan=PLANS, users=st.lists(st.integers(0, 3), min_size=1, max_size=25), replays=st.integers(0, 3))
+def test_whatever_is_refused_and_replayed_each_user_stays_in_order(plan: Any, users: list[int], replays: int) -> None:
+    works = Works(queues=Refusing(plan))
+    records = [record_of(run_of(event(n), key=f"user-{user}"), n) for n, user in enumerate(users)]
+    left = records
+    for _ in range(replays + len(plan) + 1):
+        failed = works.fan_out(*left).failed
+        left = left[next((n for n, each in enumerate(left) if each.id in failed), len(left)) :]
+    works.fan_out(*records)
+    for user in set(users):
+        assert works.sent(key=f"user-{user}") == [n for n, each in enumerate(users) if each == user]
+    assert add_up(works.receipts.read(WORKSPACE, DESTINATION)).accepted == len(users)
