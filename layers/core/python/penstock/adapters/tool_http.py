@@ -143,12 +143,13 @@ def _guarded(connector: Connector) -> dict[str, type[HTTPConnectionPool]]:
         is_kept = False
 
         def _new_conn(self) -> socket.socket:
-            self.is_kept = False
+            self.is_kept = exchange.is_on_kept_connection = False
             return connector.connect(self._dns_host, self.port or self.default_port)
 
         def request(self, *given: Any, **named: Any) -> None:
-            exchange.is_on_kept_connection, self.is_kept = self.is_kept, True
+            exchange.is_on_kept_connection = self.is_kept
             super().request(*given, **named)
+            self.is_kept = True
 
     class GuardedTls(Guarded, HTTPSConnection):
         pass
