@@ -76,7 +76,7 @@ down: env ## Destroy the stacks, look for what is left, stop everything
 
 test: env ## Every test, those end to end on a local cloud of their own included
 	@$(RUN) -m pytest -n 2 -m "not e2e"
-	@$(RUN) -m pytest -m e2e
+	@$(RUN) -m pytest tests/e2e
 
 check: env ## Format, lint, types, fast tests, synth
 	@$(MAKE) --no-print-directory -j3 $(PIECES) check-synth check-fast check-types check-format check-lint

@@ -11,15 +11,15 @@ from penstock.local.home import REPO, Home
 from penstock.local.ports import free_port
 from tests.e2e.running_hub import RunningHub, bring_up, penstock
 
-LAST = "test_down_leaves_nothing"
+LAST = ("test_repair.py", "test_down.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of this folder needs the hub, and the test that takes it away comes last."""
+    """All of this folder needs the hub, and what breaks it or takes it away comes last."""
     for item in items:
         if item.path.parent.name == "e2e":
             item.add_marker(pytest.mark.e2e)
-    items.sort(key=lambda item: item.name == LAST)
+    items.sort(key=lambda item: LAST.index(item.path.name) if item.path.name in LAST else -1)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
@@ -85,3 +87,15 @@ def test_a_file_of_events_is_sent_in_its_order(running: RunningHub, tmp_path: Pa
     assert report["accepted"] == 700
     assert [(one["line"], one["code"]) for one in report["rejected"]] == [(4, "missing_identifier")]
     assert numbers(pipe.wait_for_events(700)) == list(range(700))
+
+
+def test_what_a_source_receives_can_be_watched(running: RunningHub) -> None:
+    pipe, other = running.new_pipe(), running.new_pipe()
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(penstock, running.home, "tail", "--source", pipe.source_id, "--count", "1", "--json")
+        while not watched.done():
+            other.post(track("bob", 1))
+            pipe.post(track("ada", 2))
+            time.sleep(0.2)
+    assert watched.result().code == 0
+    assert json.loads(watched.result().said)["event"]["userId"] == "ada"
