@@ -86,7 +86,7 @@ class State(Stack):
 
 
 class Teardown(Stack):
-    """Deleted first of all stacks: refuses while something made at run time is left, and empties the bucket."""
+    """Deleted before those with data: refuses while something made at run time is left, and empties the bucket."""
 
     def __init__(self, scope: Construct, stage: Stage, maker: Maker, on: rights.Resources, bucket_name: str) -> None:
         super().__init__(scope, f"{stage.prefix}-teardown", stack_name=f"{stage.prefix}-teardown")
@@ -94,7 +94,7 @@ class Teardown(Stack):
             self,
             "teardown",
             rights.teardown(on),
-            {"PENSTOCK_QUEUE_PREFIX": stage.queue_prefix, "PENSTOCK_FAILURE_BUCKET": bucket_name},
+            {},
             timeout_s=300,
             layers=False,
         )

@@ -1,0 +1,92 @@
+"""The Lambdas: what they run on, what they are given, what feeds them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.infra.template_reading import Templates, functions, properties, resources
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("collect", "control", "fanout", "deliver", "teardown")
+SETTINGS = ROOT / "layers" / "core" / "python" / "penstock" / "settings.py"
+
+
+def test_every_function_of_the_repository_is_deployed(templates: Templates) -> None:
+    assert set(functions(templates)) == {path.parent.name for path in ROOT.glob("functions/*/handler.py")} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_function_runs_python_3_13_on_arm_and_begins_in_its_handler(name: str, templates: Templates) -> None:
+    found = functions(templates)[name]
+    assert (found["Runtime"], found["Architectures"]) == ("python3.13", ["arm64"])
+    module, _, handler = found["Handler"].rpartition(".")
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    assert handler in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_function_writes_to_a_log_that_is_not_kept_for_ever(name: str, templates: Templates) -> None:
+    reference = functions(templates)[name]["LoggingConfig"]["LogGroup"]["Ref"]
+    log = resources(templates, "AWS::Logs::LogGroup")[reference]["Properties"]
+    assert log["LogGroupName"] == f"/aws/lambda/penstock-dev-{name}"
+    assert log["RetentionInDays"] == 30
+
+
+def test_every_log_is_kept_for_a_while_only(templates: Templates) -> None:
+    found = properties(templates, "AWS::Logs::LogGroup")
+    assert len(found) == len(NAMES) + 2
+    assert all(log["RetentionInDays"] <= 90 for log in found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_function_has_a_role_of_its_own(name: str, templates: Templates) -> None:
+    roles = [found["Role"]["Fn::GetAtt"][0] for found in functions(templates).values()]
+    assert len(set(roles)) == len(roles)
+    assert len(resources(templates, "AWS::IAM::Role")) == len(roles)
+
+
+def test_no_function_writes_settings_that_nobody_reads(templates: Templates) -> None:
+    known = set(re.findall(r'"(PENSTOCK_[A-Z_]+)"', SETTINGS.read_text()))
+    given = {variable for each in functions(templates).values() for variable in each["Environment"]["Variables"]}
+    assert given <= known
+
+
+def test_loopback_is_allowed_on_no_stage_but_the_local_one(templates: Templates) -> None:
+    for found in functions(templates).values():
+        assert "PENSTOCK_ALLOW_LOOPBACK" not in found["Environment"]["Variables"]
+
+
+def test_dev_reserves_no_concurrency_so_that_a_new_account_takes_it(templates: Templates) -> None:
+    assert not [name for name, found in functions(templates).items() if "ReservedConcurrentExecutions" in found]
+
+
+def test_fanout_reads_the_stream_from_its_beginning_and_parks_what_it_cannot_handle(templates: Templates) -> None:
+    (feed,) = properties(templates, "AWS::Lambda::EventSourceMapping")
+    assert feed["StartingPosition"] == "TRIM_HORIZON"
+    assert feed["BatchSize"] == 100
+    assert feed["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert ":s3:::penstock-dev-failures-" in str(feed["DestinationConfig"]["OnFailure"]["Destination"])
+
+
+def test_a_record_is_given_up_only_shortly_before_the_stream_forgets_it(templates: Templates) -> None:
+    (feed,) = properties(templates, "AWS::Lambda::EventSourceMapping")
+    (stream,) = properties(templates, "AWS::Kinesis::Stream")
+    kept_s = stream["RetentionPeriodHours"] * 3600
+    assert kept_s / 2 < feed["MaximumRecordAgeInSeconds"] < kept_s
+    assert feed.get("MaximumRetryAttempts", -1) == -1
+
+
+def test_a_message_stays_hidden_for_six_times_as_long_as_deliver_may_run(templates: Templates) -> None:
+    hidden = functions(templates)["control"]["Environment"]["Variables"]["PENSTOCK_VISIBILITY_TIMEOUT_S"]
+    assert int(hidden) >= 6 * functions(templates)["deliver"]["Timeout"]
+
+
+def test_a_function_has_the_layers_and_the_guard_has_none(templates: Templates) -> None:
+    layers = {name: len(found.get("Layers", [])) for name, found in functions(templates).items()}
+    assert layers == {"collect": 2, "control": 2, "fanout": 2, "deliver": 2, "teardown": 0}
