@@ -58,7 +58,7 @@ class LookUp(Generic[K, V]):
                 if age <= self._fresh_s or entry.refreshing:
                     return entry.value
                 entry.refreshing = True
-                threading.Thread(target=self._refresh, args=(key, entry), daemon=True).start()
+                threading.Thread(target=self._refresh, args=(key, entry), name="look-up", daemon=True).start()
                 return entry.value
         return self._wait_for(key, entry)
 
@@ -84,6 +84,9 @@ class LookUp(Generic[K, V]):
 
     def _keep(self, key: K, value: V, started_at: float) -> None:
         with self._lock:
+            known = self._entries.get(key)
+            if known is not None and known.loaded_at > started_at:
+                return  # a thread that a frozen Lambda held up: what was asked after it stands
             self._entries[key] = _Entry(value, started_at)
             self._entries.move_to_end(key)
             while len(self._entries) > self._capacity:
