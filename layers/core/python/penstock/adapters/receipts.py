@@ -49,7 +49,7 @@ class ReceiptTable:
 
     def keep_unreadable(self, destination: str, at: str, message_id: str, body: bytes) -> None:
         """A job that nobody can read, whole, in as many rows as it takes. Raises `StoreUnavailable`."""
-        for first in range(0, len(body), BYTES_PER_ROW):
+        for first in range(0, max(len(body), 1), BYTES_PER_ROW):
             row = {"message_id": {"S": message_id}, "part": {"N": str(first // BYTES_PER_ROW)}}
             part = {"body": {"B": body[first : first + BYTES_PER_ROW]}}
             self._put(tables.owner(UNREADABLE, destination), f"{at}#deliver", row | part)
