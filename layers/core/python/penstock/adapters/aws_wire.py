@@ -69,6 +69,11 @@ class AwsWire:
         except _WentAway:
             return self._exchange(self._connected(), body, headers)  # it was closed while it lay idle
 
+    def close(self) -> None:
+        """Let go of the connections that lie idle."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
     def _connected(self) -> http.client.HTTPConnection:
         timeout = self._connect_timeout_s
         if self._tls is not None:
@@ -80,6 +85,7 @@ class AwsWire:
         try:
             made.connect()
         except OSError as error:
+            made.close()
             raise WireFailed(f"cannot connect to {self._netloc}: {error}") from error
         made.sock.settimeout(self._read_timeout_s)
         return made
@@ -88,14 +94,14 @@ class AwsWire:
         try:
             connection.request("POST", "/", body, headers)
             response = connection.getresponse()
-            reply = Reply(response.status, response.read(LARGEST_ANSWER))
+            reply = Reply(response.status, _whole(response))
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
             connection.close()
             raise _WentAway(f"{self._netloc} closed the connection") from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise WireFailed(f"{self._netloc} did not answer: {error}") from error
-        if response.will_close or not response.isclosed():
+        if response.will_close:
             connection.close()
         else:
             self._keep(connection)
@@ -106,6 +112,16 @@ class AwsWire:
             self._idle.put_nowait(connection)
         except queue.Full:
             connection.close()
+
+
+def _whole(response: http.client.HTTPResponse) -> bytes:
+    """The answer's body. A part of one is no answer, nor is one whose end cannot be told."""
+    if response.length is None and not response.chunked:
+        raise http.client.IncompleteRead(b"")
+    body = response.read(LARGEST_ANSWER)
+    if response.length or response.read(1):
+        raise http.client.IncompleteRead(b"", response.length)
+    return body
 
 
 class _WentAway(WireFailed):

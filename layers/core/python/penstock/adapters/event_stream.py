@@ -34,7 +34,6 @@ class _Entry(msgspec.Struct, rename="pascal"):
 
 
 class _Answer(msgspec.Struct, rename="pascal"):
-    failed_record_count: int
     records: list[_Entry]
 
 
@@ -68,6 +67,8 @@ class KinesisStream:
         """Raises `StreamUnavailable` when some record was not acknowledged; others may have been."""
         deadline = self._clock() + GIVE_UP_AFTER_S
         for chunk in chunks(records):
+            if self._clock() > deadline:
+                raise StreamUnavailable(f"Kinesis did not acknowledge {len(records)} records in time")
             self._put_chunk(chunk, deadline)
 
     def _put_chunk(self, records: Sequence[StreamRecord], deadline: float) -> None:
@@ -88,9 +89,12 @@ class KinesisStream:
         if status != 200:
             _refuse_final(status, body)
             return records
-        answer = _decode_answer(body)
-        if not answer.failed_record_count:
-            return ()
+        try:
+            answer = _decode_answer(body)
+        except msgspec.MsgspecError:
+            return records
+        if len(answer.records) != len(records):
+            return records
         return [record for record, entry in zip(records, answer.records, strict=True) if entry.error_code]
 
     def request(self, records: Sequence[StreamRecord]) -> bytes:

@@ -58,7 +58,10 @@ class WriteKeyTable:
             raise StoreUnavailable("DynamoDB did not answer for a write key") from error
         if status != 200:
             raise StoreUnavailable(f"DynamoDB answered {status} for a write key")
-        item = _decode_answer(body).Item
+        try:
+            item = _decode_answer(body).Item
+        except msgspec.MsgspecError as error:
+            raise StoreUnavailable("DynamoDB answered for a write key what cannot be read") from error
         if item is None:
             return None
         return KnownKey(workspace, item.source_id.S, item.enabled.BOOL and item.source_enabled.BOOL)
