@@ -64,6 +64,7 @@ node_modules/.made: package-lock.json
 	@touch $@
 
 prepared: .venv/.made node_modules/.made $(MADE)/cloud-venv/.made
+	@:
 
 env: tools ## Make the environment from the lock files
 	@$(MAKE) --no-print-directory -j3 prepared

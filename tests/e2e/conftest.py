@@ -11,7 +11,7 @@ from penstock.local.home import REPO, Home
 from penstock.local.ports import free_port
 from tests.e2e.running_hub import RunningHub, bring_up, penstock
 
-LAST = ("test_repair.py", "test_down.py")
+LAST = ("test_repair.py", "test_redeploy.py", "test_down.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

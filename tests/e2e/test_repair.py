@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from penstock.local import processes
 from penstock.local.hub import read_hub, read_state
 from tests.e2e.running_hub import RunningHub, penstock, track
@@ -23,8 +21,8 @@ def test_a_hub_whose_cloud_died_is_brought_back(running: RunningHub) -> None:
     hub = read_hub(running.home)
     assert hub is not None
     assert hub.workspace_id != running.hub.workspace_id
-    again = dataclasses.replace(running, hub=hub)
-    pipe = again.new_pipe()
+    running.hub = hub
+    pipe = running.new_pipe()
     pipe.post(track("ada", 1))
     assert len(pipe.wait_for_events(1)) == 1
     assert penstock(running.home, "status").code == 0
