@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / ".penstock" / "build"
 NAMES = ROOT / "layers" / "vendor" / "packages.txt"
 AWS = ["--python-platform", "aarch64-manylinux2014", "--python-version", "3.13", "--only-binary", ":all:"]
+KEPT_S = 86_400  # no synthesis takes so long that it could still be using what is older
 NEVER = ("__pycache__", "*.pyc", "tests", "test")
 SPARED_TREES = ("bin", "chalice/cli", "chalice/deploy", "chalice/templates", "chalice/cdk")
 
@@ -22,16 +27,12 @@ class CannotBuild(RuntimeError):
 
 def function_code(name: str) -> Path:
     """A folder whose content is `functions/<name>/*.py`, so that siblings import as they do in the tests."""
-    target = BUILD / "functions" / name
-    _copy_anew(ROOT / "functions" / name, target / "functions" / name)
-    return target
+    return _copy(f"function-{name}", ROOT / "functions" / name, Path("functions") / name)
 
 
 def core_layer() -> Path:
     """The core package as a layer, without the local hub."""
-    target = BUILD / "core"
-    _copy_anew(ROOT / "layers" / "core" / "python" / "penstock", target / "python" / "penstock", "local")
-    return target
+    return _copy("core", ROOT / "layers" / "core" / "python" / "penstock", Path("python") / "penstock", "local")
 
 
 def vendor_layer(local: bool) -> Path:
@@ -39,21 +40,47 @@ def vendor_layer(local: bool) -> Path:
 
     Raises `CannotBuild`.
     """
-    names = NAMES.read_text().split()
-    target = BUILD / f"vendor-{'local' if local else 'aws'}"
-    mark, wanted = target / ".made-from", _fingerprint(local)
-    if mark.exists() and mark.read_text() == wanted:
+
+    name, fingerprint = f"vendor-{'local' if local else 'aws'}", _fingerprint_of_vendor(local)
+    target = BUILD / f"{name}-{fingerprint}"
+    if target.exists():
         return target
-    shutil.rmtree(target, ignore_errors=True)
-    python = target / "python"
-    python.mkdir(parents=True)
-    pins = BUILD / "vendor-requirements.txt"
-    pins.write_text(_pins(names))
-    platform = ["--python", str(ROOT / ".venv" / "bin" / "python")] if local else AWS
-    options = ["--no-deps", "--require-hashes", "--quiet", "--target", str(python), *platform]
-    _run([_uv(), "pip", "install", *options, "--requirement", str(pins)])
-    _trim(python)
-    mark.write_text(wanted)
+    with _aside() as folder:
+        python, pins = folder / "python", folder.parent / "pins.txt"
+        pins.write_text(_pins(NAMES.read_text().split()))
+        platform = ["--python", str(ROOT / ".venv" / "bin" / "python")] if local else AWS
+        options = ["--no-deps", "--require-hashes", "--quiet", "--target", str(python), *platform]
+        _run([_uv(), "pip", "install", *options, "--requirement", str(pins)])
+        _trim(python)
+        return _kept(folder, name, fingerprint)
+
+
+def _copy(name: str, source: Path, place: Path, *left_out: str) -> Path:
+    with _aside() as folder:
+        shutil.copytree(source, folder / place, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", *left_out))
+        return _kept(folder, name, _fingerprint_of(folder))
+
+
+@contextlib.contextmanager
+def _aside() -> Iterator[Path]:
+    """An empty folder to build in, out of the way of other syntheses."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=BUILD, prefix=".unfinished-") as aside:
+        folder = Path(aside) / "bundle"
+        folder.mkdir()
+        yield folder
+
+
+def _kept(folder: Path, name: str, fingerprint: str) -> Path:
+    """Where the finished bundle lies: whole or not at all, however many syntheses make it at the same time."""
+    target = BUILD / f"{name}-{fingerprint}"
+    with contextlib.suppress(OSError):  # another synthesis was faster, and made the same
+        folder.rename(target)
+    os.utime(target)
+    for old in BUILD.glob(f"{name}-*"):
+        with contextlib.suppress(FileNotFoundError):  # another synthesis forgets it too
+            if time.time() - old.stat().st_mtime > KEPT_S:
+                shutil.rmtree(old, ignore_errors=True)
     return target
 
 
@@ -80,18 +107,20 @@ def _trim(python: Path) -> None:
                 found.unlink()
 
 
-def _fingerprint(local: bool) -> str:
+def _fingerprint_of(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:20]
+
+
+def _fingerprint_of_vendor(local: bool) -> str:
     digest = hashlib.sha256()
     for path in (ROOT / "uv.lock", NAMES, Path(__file__)):
         digest.update(path.read_bytes())
     if local:
         digest.update(os.path.realpath(ROOT / ".venv" / "bin" / "python").encode())
-    return digest.hexdigest()
-
-
-def _copy_anew(source: Path, target: Path, *left_out: str) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", *left_out))
+    return digest.hexdigest()[:20]
 
 
 def _uv() -> str:
