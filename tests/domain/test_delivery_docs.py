@@ -1,0 +1,91 @@
+"""docs/delivery.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from penstock.domain.delivery import (
+    LONGEST_RETRY_AFTER_S,
+    SCHEDULES,
+    Answer,
+    Trouble,
+    Verdict,
+    judge,
+)
+from penstock.domain.routing import wanted
+from penstock.domain.webhook import request_for
+from tests.builders_pipeline import event, plain, route, run_of, webhook
+
+TEXT = (Path(__file__).parents[2] / "docs" / "delivery.md").read_text()
+HUNDREDS = {f"{hundred}xx": range(100 * hundred, 100 * hundred + 100) for hundred in (2, 3, 5)}
+
+
+def rows() -> list[tuple[str, str]]:
+    table = TEXT.partition("## Verdicts")[2].partition("\n*Retry*")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "|" in line]
+    return [(row[0], row[1]) for row in cells[2:]]
+
+
+def answers(what: str) -> list[Answer]:
+    """The answers that a row of the table speaks of."""
+    named = [int(number) for number in re.findall(r"\b\d{3}\b", what)]
+    if what.startswith("`"):
+        return [Answer(None, trouble=Trouble(name)) for name in re.findall(r"`(\w+)`", what)]
+    if what == "other 4xx":
+        known = {int(number) for row, _ in rows() for number in re.findall(r"\b4\d\d\b", row)}
+        return [Answer(status) for status in range(400, 500) if status not in known]
+    if " but " in what:
+        return [Answer(status) for status in HUNDREDS[what[:3]] if status not in named] + [Answer(100), Answer(999)]
+    return [Answer(status) for status in named or HUNDREDS[what]]
+
+
+@pytest.mark.parametrize(("what", "verdict"), rows())
+def test_the_table_of_verdicts_is_true(what: str, verdict: str) -> None:
+    assert {judge(answer) for answer in answers(what)} == {Verdict(verdict)}
+
+
+def test_the_table_of_verdicts_is_whole() -> None:
+    spoken_of = [answer for what, _ in rows() for answer in answers(what)]
+    assert {answer.trouble for answer in spoken_of} == {None, *Trouble}
+    assert {answer.status for answer in spoken_of} >= set(range(200, 600))
+
+
+def test_the_waits_are_as_described() -> None:
+    assert "after 1 s at first, doubling up to 15 minutes" in TEXT
+    assert SCHEDULES[Verdict.RETRY] == (1, 1, 15 * 60)
+    assert "after 30 to 60 s at first, up to 15 minutes" in TEXT
+    assert SCHEDULES[Verdict.ASK] == (30, 60, 15 * 60)
+    assert "up to an hour" in TEXT
+    assert LONGEST_RETRY_AFTER_S == 3600
+
+
+def test_the_example_checks_the_signature_of_a_real_request() -> None:
+    code = TEXT.partition("```python\n")[2].partition("```")[0]
+    example = SimpleNamespace()
+    exec(code, example.__dict__)
+    run = run_of(event())
+    request = request_for(run, run.events[0], webhook(secret="s3cret"))
+    assert request is not None
+    signature = request.headers["X-Signature"]
+    assert example.is_genuine(request.body, signature, "s3cret")
+    assert not example.is_genuine(request.body + b" ", signature, "s3cret")
+    assert not example.is_genuine(request.body, signature, "other")
+
+
+def test_the_headers_are_as_described() -> None:
+    run = run_of(event())
+    request = request_for(run, run.events[0], webhook(secret="s"))
+    assert request is not None
+    table = TEXT.partition("| header | |")[2].partition("To check")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == set(request.headers)
+    assert f"`{request.headers['User-Agent']}`" in table
+
+
+def test_the_example_of_integrations_lets_one_destination_alone_through() -> None:
+    choice = plain(re.search(r'`(\{"All": false, [^`]+\})`', TEXT)[1].encode())  # type: ignore[index]
+    found = wanted(run_of(event(integrations=choice)), [route(name="Webhook A"), route("dst_b", name="Webhook B")])
+    assert [len(events) for _, events in found] == [1, 0]
