@@ -178,6 +178,11 @@ def test_parentheses_beside_each_other_are_not_nested() -> None:
     assert parse(" and ".join(['(type = "track")'] * (DEEPEST * 2))).matches(order())
 
 
+@pytest.mark.parametrize("word", [" or ", " and "])
+def test_as_many_terms_as_fit_are_no_burden(word: str) -> None:
+    assert parse(word.join(["name=null"] * (LONGEST // 14))).matches(order())
+
+
 def test_an_expression_as_long_as_the_limit_parses() -> None:
     assert parse('type = "track"'.ljust(LONGEST)).matches(order())
 

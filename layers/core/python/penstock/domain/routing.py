@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -51,11 +51,10 @@ class _Candidate:
             found = loads(bytes(merged(run.integrations, own)))
             self.choice = found if isinstance(found, dict) else {}
 
-    def decoded(self, names: Collection[str]) -> dict[str, Any]:
+    def decoded(self, names: Set[str]) -> dict[str, Any]:
         """The event, decoded in these fields at least."""
-        for name in names:
-            if name not in self._decoded:
-                self._decoded[name] = self._value(name)
+        for name in names - self._decoded.keys():
+            self._decoded[name] = self._value(name)
         return self._decoded
 
     def _value(self, name: str) -> Any:

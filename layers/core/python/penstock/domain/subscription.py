@@ -176,13 +176,13 @@ class _Parser:
         tests = [self._all()]
         while self._accept("or"):
             tests.append(self._all())
-        return tests[0] if len(tests) == 1 else lambda event: any(test(event) for test in tests)
+        return _either(tests)
 
     def _all(self) -> Test:
         tests = [self._one()]
         while self._accept("and"):
             tests.append(self._one())
-        return tests[0] if len(tests) == 1 else lambda event: all(test(event) for test in tests)
+        return _both(tests)
 
     def _one(self) -> Test:
         if self._peek().raw == "(":
@@ -251,14 +251,34 @@ class _Parser:
             raise _refusal(token.at, f"{what} is expected")
 
 
-def _found(event: Mapping[str, Any], path: Path) -> Any:
-    """The value at the path; absent is None, as null is: no operator tells them apart."""
-    value: Any = event
-    for key in path:
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(key)
-    return value
+def _either(tests: list[Test]) -> Test:
+    """Any of them; two, the usual case, without a loop. Never nested: an expression may have hundreds."""
+    if len(tests) > 2:
+        return lambda event: any(test(event) for test in tests)
+    one, other = tests[0], tests[-1]
+    return one if one is other else lambda event: one(event) or other(event)
+
+
+def _both(tests: list[Test]) -> Test:
+    if len(tests) > 2:
+        return lambda event: all(test(event) for test in tests)
+    one, other = tests[0], tests[-1]
+    return one if one is other else lambda event: one(event) and other(event)
+
+
+def _reader(path: Path) -> Callable[[Mapping[str, Any]], Any]:
+    """Finds the value at the path; absent is None, as null is: no operator tells them apart."""
+    first, rest = path[0], path[1:]
+
+    def read(event: Mapping[str, Any]) -> Any:
+        value: Any = event.get(first)
+        for key in rest:
+            if not isinstance(value, dict):
+                return None
+            value = value.get(key)
+        return value
+
+    return read if rest else lambda event: event.get(first)
 
 
 def _contains(argument: _Token) -> Callable[[str], bool]:
@@ -276,8 +296,10 @@ def _match(argument: _Token) -> Callable[[str], bool]:
 
 
 def _of_text(path: Path, holds: Callable[[str], bool], *, wanted: bool) -> Test:
+    read = _reader(path)
+
     def test(event: Mapping[str, Any]) -> bool:
-        value = _found(event, path)
+        value = read(event)
         return isinstance(value, str) and holds(value) is wanted
 
     return test
@@ -297,9 +319,11 @@ def _compared(path: Path, sign: _Token, value: _Token) -> Test:
 
 
 def _of_number(path: Path, compare: Callable[[Any, Any], bool], number: int | float) -> Test:
+    read = _reader(path)
+
     def test(event: Mapping[str, Any]) -> bool:
-        value = _found(event, path)
-        return isinstance(value, int | float) and not isinstance(value, bool) and compare(value, number)
+        value = read(event)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and compare(value, number)
 
     return test
 
@@ -307,9 +331,11 @@ def _of_number(path: Path, compare: Callable[[Any, Any], bool], number: int | fl
 def _of_truth(path: Path, sign: _Token, wanted: bool) -> Test:
     if sign.raw != "=":
         raise _refusal(sign.at, "only `=` goes with true and false; another operator is")
-    return lambda event: _found(event, path) is wanted
+    read = _reader(path)
+    return lambda event: read(event) is wanted
 
 
 def _of_same(path: Path, wanted: str | None, *, equal: bool) -> Test:
     """Equal to a string, or to null; anything that is not, missing included, is unequal."""
-    return lambda event: (_found(event, path) == wanted) is equal
+    read = _reader(path)
+    return (lambda event: bool(read(event) == wanted)) if equal else (lambda event: bool(read(event) != wanted))
