@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Raw, Struct
 
-from penstock.domain import scan
+from penstock.domain import plain, scan
 from penstock.domain.event import CODES as EVENT_CODES
-from penstock.domain.event import Accepted, Arrival, Rejected, admit, iso
+from penstock.domain.event import LARGEST_EVENT, Accepted, Arrival, Rejected, admit, iso
 from penstock.domain.run import EMPTY, Run
 from penstock.errors import Invalid, TooLarge
 
@@ -59,13 +59,13 @@ class Origin:
     bulk: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sorted:
     """A request's events: those that enter the stream, as runs in order of first appearance, and the others."""
 
-    runs: list[Run] = field(default_factory=list)
-    accepted: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
+    runs: list[Run]
+    accepted: int
+    rejected: Sequence[Rejected] = ()
 
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
@@ -100,6 +100,7 @@ def _gunzipped(body: bytes) -> bytes:
 class Request:
     """One request's envelope and whether parts of it had to be cut out to decode it."""
 
+    body: bytes
     envelope: Envelope
     suspect: bool
     type: str | None
@@ -117,25 +118,30 @@ class Request:
 
 def opened(body: bytes, type_: str | None) -> Request:
     """The request in a body: a batch where `type_` is None, else one event of that type. Raises `Invalid`."""
-    try:
-        text = str(body, "utf-8")
-    except UnicodeDecodeError:
-        raise _invalid("invalid_encoding", None) from None
-    suspect = scan.has_surrogates(text)
-    if suspect:
-        mended = scan.without_lone_surrogates(text)
-        suspect, text = mended != text, mended
-        body = text.encode() if suspect else body
+    if not body.isascii() and not _is_utf8(body):
+        raise _invalid("invalid_encoding", None)
+    suspect = False
+    if scan.has_surrogates(body):
+        mended = scan.without_lone_surrogates(body.decode()).encode()
+        suspect, body = mended != body, mended
     try:
         envelope = _envelope(body, type_)
     except RecursionError:
-        suspect, envelope = True, _shallow_envelope(text, type_)
+        suspect, envelope = True, _shallow_envelope(body, type_)
     _refuse_unreadable(envelope, suspect)
-    return Request(envelope, suspect, type_)
+    return Request(body, envelope, suspect, type_)
 
 
-def _shallow_envelope(text: str, type_: str | None) -> Envelope:
-    shallow = scan.without_depths(text, BATCH_LEVELS if type_ is None else 0)
+def _is_utf8(body: bytes) -> bool:
+    try:
+        str(body, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shallow_envelope(body: bytes, type_: str | None) -> Envelope:
+    shallow = scan.without_depths(body.decode(), BATCH_LEVELS if type_ is None else 0)
     try:
         return _envelope(shallow.encode(), type_)
     except RecursionError:
@@ -186,7 +192,7 @@ def _wrong_envelope(body: bytes, error: msgspec.ValidationError) -> Invalid:
 
 
 def sort(request: Request, origin: Origin) -> Sorted:
-    """Admit each event on its own, and gather what is good by ordering key."""
+    """Admit each event, and gather what is good by ordering key."""
     envelope = request.envelope
     arrival = Arrival(
         received_at=origin.received_at,
@@ -197,20 +203,27 @@ def sort(request: Request, origin: Origin) -> Sorted:
         integrations=envelope.integrations,
         suspect=request.suspect,
     )
-    found = Sorted()
-    by_key: dict[str, list[Raw]] = {}
+    if not request.suspect:
+        room = LARGEST_EVENT - arrival.shared_size
+        gathered = plain.gather(request.body, envelope.batch, request.type, room)
+        if gathered is not None:
+            return Sorted(_runs(gathered, envelope, origin), len(envelope.batch))
+    return _sorted_one_by_one(envelope, arrival, origin)
+
+
+def _sorted_one_by_one(envelope: Envelope, arrival: Arrival, origin: Origin) -> Sorted:
+    gathered: plain.Gathered = {}
+    rejected = []
     for index, raw in enumerate(envelope.batch):
         verdict = admit(raw, index, arrival)
         if isinstance(verdict, Accepted):
-            by_key.setdefault(verdict.key, []).append(verdict.event)
-            found.accepted += 1
+            gathered.setdefault(verdict.key, []).append(verdict.event)
         else:
-            found.rejected.append(verdict)
-    found.runs = _runs(by_key, envelope, origin)
-    return found
+            rejected.append(verdict)
+    return Sorted(_runs(gathered, envelope, origin), len(envelope.batch) - len(rejected), rejected)
 
 
-def _runs(by_key: dict[str, list[Raw]], envelope: Envelope, origin: Origin) -> list[Run]:
+def _runs(gathered: plain.Gathered, envelope: Envelope, origin: Origin) -> list[Run]:
     received_at = iso(origin.received_at)
     context = _with_ip(envelope.context, origin.ip)
     return [
@@ -226,7 +239,7 @@ def _runs(by_key: dict[str, list[Raw]], envelope: Envelope, origin: Origin) -> l
             sent_at=envelope.sent_at,
             bulk=origin.bulk,
         )
-        for key, events in by_key.items()
+        for key, events in gathered.items()
     ]
 
 

@@ -32,21 +32,21 @@ CODES = {
     "message_id_too_long": "`messageId` has 100 characters or more",
     "invalid_timestamp": "`timestamp`, `sentAt` or `originalTimestamp` is no ISO 8601 date and time",
     "event_too_large": "the event, with what the batch shares merged in, is over 32,768 bytes",
-    "nested_too_deep": "the event nests deeper than 256 levels",
+    "nested_too_deep": "the event nests deeper than 640 levels",
     "invalid_number": "the event holds an integer of more than 308 digits",
     "invalid_unicode": "a string holds half of a surrogate pair",
 }
 
 
-class _Object(Struct):
+class _Object(Struct, gc=False):
     """Any JSON object; what is in it is skipped, not kept."""
 
 
-class _Context(Struct):
+class _Context(Struct, gc=False):
     ip: str | UnsetType = UNSET
 
 
-class Headers(Struct, rename="camel"):
+class Headers(Struct, rename="camel", gc=False):
     """What has to be known of every event; the decoder checks the types."""
 
     type: str | UnsetType = UNSET
