@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 from urllib.request import Request, urlopen
 
@@ -23,11 +24,16 @@ STREAM_ARN = f"arn:aws:kinesis:{REGION}:{DEFAULT_ACCOUNT_ID}:stream/{STREAM}"
 CONFIG_TABLE = "penstock-test-config"
 
 
+@cache
+def _client(url: str, service: str) -> Any:
+    return boto3.client(service, endpoint_url=url, region_name=REGION)
+
+
 class Cloud(NamedTuple):
     url: str
 
     def client(self, service: str) -> Any:
-        return boto3.client(service, endpoint_url=self.url, region_name=REGION)
+        return _client(self.url, service)
 
     def wire(self, service: str) -> AwsWire:
         return AwsWire(self.url, Signer("testing", "testing", None, REGION, service))
@@ -70,6 +76,9 @@ def moto_cloud() -> Iterator[Cloud]:
     try:
         yield cloud
     finally:
+        for service in ("kinesis", "dynamodb"):
+            cloud.client(service).close()
+        _client.cache_clear()
         server.stop()
 
 

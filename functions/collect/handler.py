@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import sys
 from collections.abc import Callable
@@ -134,7 +133,7 @@ def _write_key() -> str | None:
     if kind.lower() == "basic":
         try:
             user = base64.b64decode(encoded, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, no ASCII, or no UTF-8 in it
             user = ""
         if user:
             return user
@@ -149,7 +148,7 @@ def _pixel_data() -> bytes:
     text = data.replace(" ", "+").replace("-", "+").replace("_", "/").rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise Invalid("invalid_encoding", "`data` is no base64", "data") from None
 
 

@@ -74,6 +74,9 @@ class AwsWire:
         while not self._idle.empty():
             self._idle.get_nowait().close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def _connected(self) -> http.client.HTTPConnection:
         timeout = self._connect_timeout_s
         if self._tls is not None:
