@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket, enable_socket, socket_allow_hosts
 
 os.environ.pop("AWS_ENDPOINT_URL", None)
@@ -15,6 +16,11 @@ os.environ.update(
     AWS_REGION="us-east-1",
     AWS_EC2_METADATA_DISABLED="true",
 )
+
+# No test depends on the machine's speed. `quick` is for `make check`; `make test` tries more.
+settings.register_profile("thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", parent=settings.get_profile("thorough"), max_examples=15)
+settings.load_profile("thorough")
 
 SOCKETLESS = ("domain", "steps")
 
