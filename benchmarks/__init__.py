@@ -1,0 +1,1 @@
+"""What it costs, beside what others pay for the same: `python -m benchmarks [name …]`."""

@@ -1,0 +1,82 @@
+"""Rows of measurements: printed as a table, kept as one JSON list that every bench adds to."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+FILE = Path(__file__).parents[1] / ".penstock" / "bench.json"
+ROUNDS = 21
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison. More `ratio` is better, and `target` or more is good; for a limit it is limit / measured."""
+
+    bench: str
+    ours: float
+    peer: str
+    peer_value: float
+    ratio: float
+    target: float
+    unit: str
+
+
+def rates(contenders: Mapping[str, Callable[[], int]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Things done per second of this process's CPU time, by each contender in each round, taking turns.
+
+    A contender does some and says how many. CPU time, so that a neighbour on the machine costs all of them the same.
+    """
+    for contender in contenders.values():
+        contender()
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            began = time.process_time()
+            done = contender()
+            found[name].append(done / (time.process_time() - began))
+    return found
+
+
+def compared(bench: str, peer: str, target: float, unit: str, ours: Sequence[float], theirs: Sequence[float]) -> Row:
+    """The medians, and the median of the ratios within each round."""
+    ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+    return Row(
+        bench, round(statistics.median(ours)), peer, round(statistics.median(theirs)), round(ratio, 2), target, unit
+    )
+
+
+def within(bench: str, measured: float, limit: float, unit: str) -> Row:
+    return Row(bench, round(measured, 1), "limit", limit, round(limit / measured, 2), 1.0, unit)
+
+
+def keep(rows: Sequence[Row], file: Path = FILE) -> None:
+    """Into the file, in place of older rows of the same benches."""
+    kept = json.loads(file.read_text()) if file.exists() else []
+    names = {row.bench for row in rows}
+    merged = [old for old in kept if old["bench"] not in names] + [asdict(row) for row in rows]
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(merged, indent=2) + "\n")
+
+
+def show(rows: Sequence[Row]) -> None:
+    table = Table(title="Benchmarks: more ratio is better")
+    for heading in ("bench", "ours", "unit", "peer", "its value", "ratio", "target", ""):
+        table.add_column(heading, justify="left" if heading in ("bench", "unit", "peer") else "right")
+    for row in rows:
+        verdict = "good" if row.ratio >= row.target else "short"
+        figures = (
+            f"{row.ours:,g}" if row.ours < 1000 else f"{row.ours:,.0f}",
+            row.unit,
+            row.peer,
+            f"{row.peer_value:,g}",
+        )
+        table.add_row(row.bench, *figures, f"{row.ratio:.2f}", f"{row.target:g}", verdict)
+    Console().print(table)
