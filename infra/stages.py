@@ -55,8 +55,8 @@ def stage(name: str, region: str) -> Stage:
             log_retention_days=1,
             cache_fresh_s=0.5,
             cache_stale_s=1.5,
-            deliver_timeout_s=15,
-            visibility_timeout_s=20,
+            deliver_timeout_s=20,
+            visibility_timeout_s=25,
         )
     if name == "prod":
         return Stage(name, region, log_retention_days=90, reserved={"collect": 300, "fanout": 100, "deliver": 400})
