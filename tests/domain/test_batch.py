@@ -66,6 +66,13 @@ def test_every_unfit_event_leaves_its_neighbours_byte_for_byte(code: str) -> Non
     assert [(each.index, each.code) for each in found.rejected] == [(1, code)]
 
 
+def test_the_mark_for_half_a_character_is_not_shown_to_anyone() -> None:
+    unfit = packed(track(messageId="<>", properties={"n": "<>"})).replace(b"<>", rb"\ud800")
+    found = sorted_of(batch_of(unfit, track()))
+    assert [(each.code, each.message_id) for each in found.rejected] == [("invalid_unicode", None)]
+    assert "cut-out" not in json.dumps(whole_events(found)) + answer(found, batch=True)[1].decode()
+
+
 def test_there_is_an_unfit_event_for_every_code() -> None:
     assert UNFIT.keys() == events.CODES.keys()
 

@@ -317,4 +317,4 @@ def _message_id_of(raw: Raw) -> str | None:
         found = msgspec.json.decode(_decode_fields(raw).get("messageId", Raw(b"null")))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, str) and scan.LONE_SURROGATE not in found else None
