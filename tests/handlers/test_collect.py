@@ -143,6 +143,13 @@ def test_a_run_carries_the_callers_address_and_the_keys_source(cloud: Cloud) -> 
     assert (run["context"], run["workspace"], run["source"]) == ({"app": "a", "ip": IP}, WORKSPACE, SOURCE)
 
 
+def test_an_event_as_deep_as_may_be_goes_through_to_the_stream(cloud: Cloud) -> None:
+    deep = b"[" * 639 + b"7" * 308 + b"]" * 639
+    answer = post("/v1/batch", batch_of(track(), packed(track(properties=...))[:-1] + b',"a":' + deep + b"}"))
+    assert (answer.status, answer.body["accepted"]) == (200, 2)
+    assert deep in b"".join(each["Data"] for each in cloud.records())
+
+
 def encodings(text: bytes) -> list[str]:
     plain, url = base64.b64encode(text).decode(), base64.urlsafe_b64encode(text).decode()
     return [quote(plain), quote(plain).rstrip("%3D"), url, url.rstrip("="), plain]
