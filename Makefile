@@ -80,7 +80,7 @@ test: env ## Every test, those end to end on a local cloud of their own included
 	@$(RUN) -m pytest tests/e2e
 
 check: env ## Format, lint, types, fast tests, synth
-	@$(MAKE) --no-print-directory -j3 $(PIECES) check-synth check-fast check-types check-format check-lint
+	@$(MAKE) --no-print-directory -j2 $(PIECES) check-format check-lint check-types check-synth check-fast
 
 check-format:
 	@.venv/bin/ruff format --check --quiet . || { echo "penstock: run make fmt" >&2; exit 1; }
@@ -92,10 +92,14 @@ check-types:
 	@.venv/bin/mypy --no-error-summary
 
 check-fast:
-	@$(RUN) -m pytest -m "not e2e and not slow"
+	@$(RUN) -m pytest -n 2 -m "not e2e and not slow"
 
-check-synth:
-	@npx --no-install cdk synth --all --quiet
+# The synth calls make itself; it is no part of this make's parallel jobs. What it says is shown where it fails.
+check-synth: | $(MADE)
+	@env -u MAKEFLAGS -u MFLAGS npx --no-install cdk synth --quiet >$(MADE)/synth.log 2>&1 || { cat $(MADE)/synth.log >&2; exit 1; }
+
+$(MADE):
+	@mkdir -p $@
 
 bench: env ## Ours, the peers, and the ratios, measured in one run
 	@$(RUN) -m benchmarks

@@ -46,11 +46,10 @@ class Deployment:
 
 def deploy(home: Home, progress: Progress) -> Deployment:
     """Put the app as it stands on the cloud. Raises `Trouble`."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=1) as pool:  # the synth, which is longer, here: an interruption ends it at once
         bootstrapped = pool.submit(bootstrap, home, progress)
-        synthesized = pool.submit(synthesize, home, progress)
+        synthesize(home, progress)
         bootstrapped.result()
-        synthesized.result()
     with progress.step("deploying the CDK app", "CDK app deployed"):
         cdk(home, "the deploy", "deploy", "--all", "--app", str(assembly(home)), *UNATTENDED)
         let_browsers_in(home)
