@@ -1,0 +1,163 @@
+"""The tracking API's hot path: a batch of 100 events, as API Gateway hands it over, to the bytes for Kinesis.
+
+The peers do the same work with what most would take for it: parse the envelope, check what the protocol asks of each
+event, give it what is missing, gather by ordering key, and let boto3 serialise and sign PutRecords. None of them
+sends anything: each gets the same canned answer in place of the network.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gc
+import io
+import itertools
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from benchmarks import corpus
+from benchmarks.collect_peers import answer_to, canned_client, put, with_orjson, with_pydantic
+from benchmarks.report import Row, compared, rates
+from functions.collect import handler as collect
+from penstock.adapters.event_stream import KinesisStream
+from penstock.domain import batch
+from penstock.domain.known_key import KnownKey
+from penstock.domain.run import encode_run
+from penstock.domain.sigv4 import Signer
+from penstock.steps.collect import Ports
+from penstock.wiring.collect import new_id
+
+EVENTS = 4_000
+BATCH = 100
+WORKSPACE, SOURCE, WRITE_KEY = "ws_" + "a" * 12, "src_" + "b" * 12, "a" * 12 + "k" * 24
+STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/penstock"
+IP = "203.0.113.9"
+Peer = Callable[[str], None]
+
+
+def run() -> list[Row]:
+    bodies = batches()
+    envelopes = [json.dumps(envelope(body)) for body in bodies]
+    gc.collect()
+    gc.freeze()  # what the benches themselves hold is no garbage
+    return [*_inner(bodies), *_whole(envelopes)]
+
+
+def batches() -> list[str]:
+    events = corpus.events(EVENTS)
+    around = {"sentAt": "2024-06-10T06:13:20.300Z", "writeKey": WRITE_KEY}
+    parts = iter(lambda: list(itertools.islice(events, BATCH)), [])
+    return [json.dumps({"batch": part, **around}, separators=(",", ":")) for part in parts]
+
+
+def envelope(body: str) -> dict[str, Any]:
+    """The payload-2.0 event of an HTTP API."""
+    return {
+        "version": "2.0",
+        "routeKey": "POST /v1/batch",
+        "rawPath": "/v1/batch",
+        "rawQueryString": "",
+        "headers": {
+            "authorization": "Basic " + base64.b64encode(f"{WRITE_KEY}:".encode()).decode(),
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "host": "abcdefghij.execute-api.us-east-1.amazonaws.com",
+            "user-agent": "analytics-python/2.4.0",
+            "x-forwarded-for": IP,
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+        },
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "abcdefghij",
+            "domainName": "abcdefghij.execute-api.us-east-1.amazonaws.com",
+            "http": {"method": "POST", "path": "/v1/batch", "protocol": "HTTP/1.1", "sourceIp": IP, "userAgent": "x"},
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": "POST /v1/batch",
+            "stage": "$default",
+        },
+        "body": body,
+        "isBase64Encoded": False,
+    }
+
+
+def _inner(bodies: list[str]) -> list[Row]:
+    """Decode, validate, enrich, gather and encode, against only decoding."""
+    texts = [body.encode() for body in bodies]
+    origin = batch.Origin(WORKSPACE, SOURCE, datetime.now(UTC), IP, new_id)
+
+    def ours() -> int:
+        for text in texts:
+            for each in batch.sort(batch.opened(text, None), origin).runs:
+                encode_run(each)
+        return EVENTS
+
+    def orjson_alone() -> int:
+        for text in texts:
+            orjson.loads(text)
+        return EVENTS
+
+    found = rates({"ours": ours, "orjson": orjson_alone})
+    bench = "collect: validate, enrich, encode"
+    return [compared(bench, "orjson.loads alone", 1.2, "events/s", found["ours"], found["orjson"])]
+
+
+def _whole(envelopes: list[str]) -> list[Row]:
+    """The whole body: the envelope's text in, a signed PutRecords out."""
+    client = canned_client()
+    contenders = {
+        "ours": _ours(),
+        "pydantic + boto3": lambda text: put(client, STREAM, with_pydantic(json.loads(text))),
+        "orjson + boto3": lambda text: put(client, STREAM, with_orjson(orjson.loads(text))),
+    }
+
+    def over_all(peer: Peer) -> Callable[[], int]:
+        def contender() -> int:
+            for text in envelopes:
+                peer(text)
+            return EVENTS
+
+        return contender
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        found = rates({name: over_all(peer) for name, peer in contenders.items()})
+    targets = {"pydantic + boto3": 4.0, "orjson + boto3": 3.0}
+    return [
+        compared(f"collect: whole body, against {peer}", peer, target, "events/s", found["ours"], found[peer])
+        for peer, target in targets.items()
+    ]
+
+
+class Unsent:
+    """Signs each call and answers in place of the network."""
+
+    def __init__(self) -> None:
+        self._signer = Signer("AKIDEXAMPLE", "secret", "token" * 40, "us-east-1", "kinesis")
+
+    def call(self, target: str, body: bytes) -> tuple[int, bytes]:
+        self._signer.headers("kinesis.us-east-1.amazonaws.com", target, body, "20261123T160000Z")
+        return 200, answer_to(body.count(b'{"Data":'))
+
+
+class Known:
+    """A warm Lambda's memory of the one write key."""
+
+    def get(self, key: str) -> KnownKey | None:
+        return KnownKey(WORKSPACE, SOURCE, True) if key == WRITE_KEY else None
+
+
+def _ours() -> Peer:
+    """The real handler, with these ports in place of those that the environment would give it."""
+    stream = KinesisStream(Unsent(), STREAM, (OSError,))
+    ports = Ports(Known(), stream, lambda: datetime.now(UTC), new_id)
+    collect.ports = lambda: ports
+
+    def peer(text: str) -> None:
+        answer = collect.handler(json.loads(text), None)
+        assert answer["statusCode"] == 200, answer
+
+    return peer

@@ -1,0 +1,132 @@
+"""What others would write: a batch checked by pydantic or by hand on orjson, boto3 for PutRecords."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import orjson
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+TYPES = frozenset({"identify", "track", "page", "screen", "group", "alias"})
+NEEDED = {"track": "event", "group": "groupId", "alias": "previousId"}
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def answer_to(records: int) -> bytes:
+    entry = {"SequenceNumber": "49546986683135544286507457936321625675700192471156785154", "ShardId": "shardId-0"}
+    return json.dumps({"FailedRecordCount": 0, "Records": [entry] * records}).encode()
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class PydanticEvent(_Model):
+    type: str
+    message_id: str = Field(default_factory=new_id, max_length=99)
+    timestamp: datetime | None = None
+    original_timestamp: datetime | None = None
+    sent_at: datetime | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    event: str | None = None
+    name: str | None = None
+    group_id: str | None = None
+    previous_id: str | None = None
+    properties: dict[str, Any] | None = None
+    traits: dict[str, Any] | None = None
+    context: dict[str, Any] = Field(default_factory=dict)
+    integrations: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> PydanticEvent:
+        if self.type not in TYPES or not (self.anonymous_id or self.user_id):
+            raise ValueError("an event needs a known type and an identifier")
+        given = {"track": self.event, "group": self.group_id, "alias": self.previous_id}
+        if not given.get(self.type, True):
+            raise ValueError(f"a {self.type} call lacks what it needs")
+        return self
+
+
+class PydanticBatch(_Model):
+    batch: list[PydanticEvent] = Field(max_length=2_500)
+    sent_at: datetime | None = None
+    write_key: str | None = None
+
+
+def with_pydantic(envelope: dict[str, Any]) -> dict[str, bytes]:
+    """The runs of a request, by ordering key."""
+    now = datetime.now(UTC)
+    request = PydanticBatch.model_validate_json(envelope["body"])
+    ip = envelope["requestContext"]["http"]["sourceIp"]
+    runs: dict[str, list[str]] = {}
+    for event in request.batch:
+        event.timestamp = event.timestamp or now
+        event.context.setdefault("ip", ip)
+        text = event.model_dump_json(exclude_none=True, by_alias=True)
+        runs.setdefault(event.anonymous_id or event.user_id or "", []).append(text)
+    return {key: f'{{"key":{json.dumps(key)},"events":[{",".join(texts)}]}}'.encode() for key, texts in runs.items()}
+
+
+def with_orjson(envelope: dict[str, Any]) -> dict[str, bytes]:
+    """The runs of a request, by ordering key."""
+    now = datetime.now(UTC).isoformat()
+    request = orjson.loads(envelope["body"])
+    ip = envelope["requestContext"]["http"]["sourceIp"]
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for event in request["batch"]:
+        kind, key = event.get("type"), event.get("anonymousId") or event.get("userId")
+        if kind not in TYPES or not isinstance(key, str) or (kind in NEEDED and not event.get(NEEDED[kind])):
+            raise ValueError("an event needs a known type, an identifier, and what its type needs")
+        if len(event.setdefault("messageId", "") or new_id()) > 99:
+            raise ValueError("`messageId` is too long")
+        event.setdefault("timestamp", now)
+        event.setdefault("context", {}).setdefault("ip", ip)
+        runs.setdefault(key, []).append(event)
+    return {key: orjson.dumps({"key": key, "events": events}) for key, events in runs.items()}
+
+
+def put(client: Any, stream: str, runs: dict[str, bytes]) -> None:
+    answer = client.put_records(
+        StreamARN=stream, Records=[{"Data": data, "PartitionKey": key} for key, data in runs.items()]
+    )
+    assert answer["FailedRecordCount"] == 0
+
+
+def canned_client() -> Any:
+    """boto3's Kinesis client, stopped where it would open a connection."""
+    os.environ.pop("AWS_ENDPOINT_URL", None)
+    client = boto3.client(
+        "kinesis",
+        region_name="us-east-1",
+        aws_access_key_id="AKIDEXAMPLE",
+        aws_secret_access_key="secret",
+        aws_session_token="token" * 40,
+        config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
+    )
+
+    def answered(request: Any, **_: Any) -> AWSResponse:
+        body = answer_to(request.body.count(b'"Data"'))
+        return AWSResponse(request.url, 200, {"content-type": "application/x-amz-json-1.1"}, _Raw(body))
+
+    client.meta.events.register("before-send.kinesis.PutRecords", answered)
+    return client
+
+
+class _Raw(io.BytesIO):
+    """What botocore reads an answer's body from."""
+
+    def stream(self, **_: Any) -> Any:
+        yield self.read()
