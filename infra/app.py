@@ -22,10 +22,10 @@ def hub(app: App, stage: Stage) -> None:
     pipeline = Pipeline(app, stage, maker, on, given)
     apis = HttpApis(app, stage, maker, on, given, state.operator_secret.secret_arn)
     teardown = Teardown(app, stage, maker, on, failure_bucket(stage))
-    for stack in (pipeline, apis, teardown):
+    for stack in (pipeline, apis):
         stack.add_stack_dependency(state)
-    pipeline.add_stack_dependency(stream)
-    apis.add_stack_dependency(stream)
+        stack.add_stack_dependency(stream)
+        teardown.add_stack_dependency(stack)  # a destroy goes backwards: the guard is asked before anything goes
     Tags.of(app).add("penstock:stage", stage.name)
     if not stage.local:
         from cdk_nag import AwsSolutionsChecks  # seconds to load, and nothing that the local cloud would be safer for

@@ -40,6 +40,7 @@ class Pipeline(Stack):
             parallelization_factor=SHARES_OF_A_SHARD,
             maximum_batching_window_in_seconds=0,
             function_response_types=["ReportBatchItemFailures"],
+            bisect_batch_on_function_error=True,  # what crashes fanout is soon alone with its retries
             maximum_record_age_in_seconds=int(RETRIED_FOR.to_seconds()),
             destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
                 on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=on.failure_bucket)
