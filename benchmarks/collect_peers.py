@@ -98,31 +98,32 @@ def with_orjson(envelope: dict[str, Any]) -> dict[str, bytes]:
     return {key: orjson.dumps({"key": key, "events": events}) for key, events in runs.items()}
 
 
-def put(client: Any, stream: str, runs: dict[str, bytes]) -> None:
-    answer = client.put_records(
-        StreamARN=stream, Records=[{"Data": data, "PartitionKey": key} for key, data in runs.items()]
-    )
-    assert answer["FailedRecordCount"] == 0
-
-
-def canned_client() -> Any:
+class Boto3:
     """boto3's Kinesis client, stopped where it would open a connection."""
-    os.environ.pop("AWS_ENDPOINT_URL", None)
-    client = boto3.client(
-        "kinesis",
-        region_name="us-east-1",
-        aws_access_key_id="AKIDEXAMPLE",
-        aws_secret_access_key="secret",
-        aws_session_token="token" * 40,
-        config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
-    )
 
-    def answered(request: Any, **_: Any) -> AWSResponse:
-        body = answer_to(request.body.count(b'"Data"'))
-        return AWSResponse(request.url, 200, {"content-type": "application/x-amz-json-1.1"}, _Raw(body))
+    def __init__(self, stream: str) -> None:
+        os.environ.pop("AWS_ENDPOINT_URL", None)
+        self._stream = stream
+        self._records = 0
+        self._client = boto3.client(
+            "kinesis",
+            region_name="us-east-1",
+            aws_access_key_id="AKIDEXAMPLE",
+            aws_secret_access_key="secret",
+            aws_session_token="token" * 40,
+            config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
+        )
+        self._client.meta.events.register("before-send.kinesis.PutRecords", self._answered)
 
-    client.meta.events.register("before-send.kinesis.PutRecords", answered)
-    return client
+    def put(self, runs: dict[str, bytes]) -> None:
+        self._records = len(runs)
+        records = [{"Data": data, "PartitionKey": key} for key, data in runs.items()]
+        answer = self._client.put_records(StreamARN=self._stream, Records=records)
+        assert answer["FailedRecordCount"] == 0
+
+    def _answered(self, request: Any, **_: Any) -> AWSResponse:
+        headers = {"content-type": "application/x-amz-json-1.1"}
+        return AWSResponse(request.url, 200, headers, _Raw(answer_to(self._records)))
 
 
 class _Raw(io.BytesIO):

@@ -99,12 +99,12 @@ class KinesisStream:
 
     def request(self, records: Sequence[StreamRecord]) -> bytes:
         """The body of one PutRecords call."""
-        entries = b",".join(
-            b'{"Data":"%b","PartitionKey":"%b","ExplicitHashKey":"%d"}'
-            % (binascii.b2a_base64(data, newline=False), partition_key.encode(), hash_key)
-            for data, partition_key, hash_key in records
-        )
-        return b'{"Records":[' + entries + self._end
+        parts = [b'{"Records":[']
+        for data, partition_key, hash_key in records:
+            keys = b'","PartitionKey":"%b","ExplicitHashKey":"%d"}' % (partition_key.encode(), hash_key)
+            parts += (b'{"Data":"', binascii.b2a_base64(data, newline=False), keys, b",")
+        parts[-1] = self._end  # in place of the last comma
+        return b"".join(parts)
 
 
 def _refuse_final(status: int, body: bytes) -> None:
