@@ -142,6 +142,16 @@ def test_a_service_that_does_not_answer_is_given_up_in_time(loopback: Loopback) 
     assert wire.call("T", b"").status == 200
 
 
+def test_an_answer_may_take_longer_than_to_connect(loopback: Loopback) -> None:
+    def late(connection: socket.socket, request: bytes) -> bool:
+        threading.Event().wait(0.3)
+        return ok()(connection, request)
+
+    server = loopback.serve(late, late)
+    wire = loopback.wire_to(server.url, read_timeout_s=10, connect_timeout_s=0.1)
+    assert [wire.call("T", b""), wire.call("T", b"")] == [Reply(200, b"{}")] * 2
+
+
 def test_a_kept_connection_that_does_not_answer_is_not_asked_twice(loopback: Loopback) -> None:
     server = loopback.serve(ok())
     server.answers += [server.silent(), ok()]

@@ -249,6 +249,12 @@ def test_a_run_says_where_and_when_it_came_from() -> None:
     assert (found.workspace, found.source) == (origin().workspace, origin().source)
 
 
+def test_the_batchs_clock_corrects_its_events() -> None:
+    late = track(timestamp=..., originalTimestamp="2020-01-01T00:00:00Z")
+    [event] = whole_events(sorted_of(batch_of(late, sentAt="2020-01-01T00:00:05Z")))
+    assert event["timestamp"] == "2026-11-23T15:59:55.123Z"
+
+
 @pytest.mark.parametrize("sent_at", ["nonsense", "", "2020-01-01", "0001-01-01T00:00:00+14:00"])
 def test_a_clock_that_cannot_be_read_corrects_nothing_and_refuses_nothing(sent_at: str) -> None:
     event = track(timestamp=..., originalTimestamp="2026-11-23T15:00:00Z")
