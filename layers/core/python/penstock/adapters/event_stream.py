@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from random import random
 from typing import Protocol
 
 import msgspec
+import pybase64
 
 from penstock.domain.stream_record import StreamRecord
 from penstock.errors import StreamUnavailable
@@ -29,6 +29,17 @@ class Wire(Protocol):
     def call(self, target: str, body: bytes) -> tuple[int, bytes]: ...
 
 
+class _Record(msgspec.Struct, rename="pascal"):
+    data: bytes  # encoded as base64, twice as fast as the standard library would
+    partition_key: str
+    explicit_hash_key: str
+
+
+class _Request(msgspec.Struct):
+    records: list[_Record] = msgspec.field(name="Records")
+    stream_arn: str = msgspec.field(name="StreamARN")
+
+
 class _Entry(msgspec.Struct, rename="pascal"):
     error_code: str | None = None
 
@@ -37,6 +48,7 @@ class _Answer(msgspec.Struct, rename="pascal"):
     records: list[_Entry]
 
 
+_encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
@@ -57,7 +69,7 @@ class KinesisStream:
         chance: Callable[[], float] = random,
     ) -> None:
         self._wire = wire
-        self._end = f'],"StreamARN":{json.dumps(arn)}}}'.encode()
+        self._arn = arn
         self._failures = failures
         self._clock = clock
         self._sleep = sleep
@@ -99,12 +111,8 @@ class KinesisStream:
 
     def request(self, records: Sequence[StreamRecord]) -> bytes:
         """The body of one PutRecords call."""
-        parts = [b'{"Records":[']
-        for data, partition_key, hash_key in records:
-            keys = b'","PartitionKey":"%b","ExplicitHashKey":"%d"}' % (partition_key.encode(), hash_key)
-            parts += (b'{"Data":"', binascii.b2a_base64(data, newline=False), keys, b",")
-        parts[-1] = self._end  # in place of the last comma
-        return b"".join(parts)
+        entries = [_Record(data, partition_key, str(hash_key)) for data, partition_key, hash_key in records]
+        return _encode(_Request(entries, self._arn))
 
 
 def _refuse_final(status: int, body: bytes) -> None:
