@@ -29,17 +29,6 @@ class Wire(Protocol):
     def call(self, target: str, body: bytes) -> tuple[int, bytes]: ...
 
 
-class _Record(msgspec.Struct, rename="pascal"):
-    data: bytes  # encoded as base64, twice as fast as the standard library would
-    partition_key: str
-    explicit_hash_key: str
-
-
-class _Request(msgspec.Struct):
-    records: list[_Record] = msgspec.field(name="Records")
-    stream_arn: str = msgspec.field(name="StreamARN")
-
-
 class _Entry(msgspec.Struct, rename="pascal"):
     error_code: str | None = None
 
@@ -48,7 +37,6 @@ class _Answer(msgspec.Struct, rename="pascal"):
     records: list[_Entry]
 
 
-_encode = msgspec.json.Encoder().encode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
@@ -69,7 +57,7 @@ class KinesisStream:
         chance: Callable[[], float] = random,
     ) -> None:
         self._wire = wire
-        self._arn = arn
+        self._end = f'],"StreamARN":{json.dumps(arn)}}}'.encode()
         self._failures = failures
         self._clock = clock
         self._sleep = sleep
@@ -111,8 +99,12 @@ class KinesisStream:
 
     def request(self, records: Sequence[StreamRecord]) -> bytes:
         """The body of one PutRecords call."""
-        entries = [_Record(data, partition_key, str(hash_key)) for data, partition_key, hash_key in records]
-        return _encode(_Request(entries, self._arn))
+        parts = [b'{"Records":[']
+        for data, partition_key, hash_key in records:
+            keys = b'","PartitionKey":"%b","ExplicitHashKey":"%d"}' % (partition_key.encode(), hash_key)
+            parts += (b'{"Data":"', pybase64.b64encode(data), keys, b",")
+        parts[-1] = self._end  # in place of the last comma
+        return b"".join(parts)
 
 
 def _refuse_final(status: int, body: bytes) -> None:
