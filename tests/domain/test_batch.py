@@ -73,6 +73,18 @@ def test_the_mark_for_half_a_character_is_not_shown_to_anyone() -> None:
     assert "cut-out" not in json.dumps(whole_events(found)) + answer(found, batch=True)[1].decode()
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_some_encoders_write_for_no_number_costs_only_the_event_that_holds_it(number: str) -> None:
+    odd = packed(track(a="NaN -Infinity"))
+    bad = packed(track())[:-1] + b',"a":[' + number.encode() + b"]}"
+    found = sorted_of(batch_of(odd, bad, UNFIT["nested_too_deep"], odd))
+    assert [bytes(event) for event in found.runs[0].events] == [odd, odd]
+    assert [(each.index, each.code) for each in found.rejected] == [(1, "invalid_number"), (2, "nested_too_deep")]
+    assert [each.code for each in sorted_of(bad, "track").rejected] == ["invalid_number"]
+    shared = batch_of(track())[:-1] + b',"context":{"a":' + number.encode() + b"}}"
+    assert (refusal(shared).code, refusal(shared).field) == ("invalid_batch", "context")
+
+
 def test_there_is_an_unfit_event_for_every_code() -> None:
     assert UNFIT.keys() == events.CODES.keys()
 

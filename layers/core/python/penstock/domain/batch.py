@@ -126,8 +126,8 @@ def opened(body: bytes, type_: str | None) -> Request:
         suspect, body = mended != body, mended
     try:
         envelope = _envelope(body, type_)
-    except RecursionError:
-        suspect, envelope = True, _shallow_envelope(body, type_)
+    except (msgspec.DecodeError, RecursionError):
+        suspect, envelope = True, _rescued_envelope(body, type_)
     _refuse_unreadable(envelope, suspect)
     return Request(body, envelope, suspect, type_)
 
@@ -140,15 +140,17 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _shallow_envelope(body: bytes, type_: str | None) -> Envelope:
-    shallow = scan.without_depths(body.decode(), BATCH_LEVELS if type_ is None else 0)
+def _rescued_envelope(body: bytes, type_: str | None) -> Envelope:
+    """With all that no strict decoder takes cut out, so that it costs only the events that hold it."""
+    text = scan.without_depths(scan.without_no_numbers(body.decode()), BATCH_LEVELS if type_ is None else 0)
     try:
-        return _envelope(shallow.encode(), type_)
-    except RecursionError:
+        return _envelope(text.encode(), type_)
+    except (msgspec.DecodeError, RecursionError):
         raise _invalid("invalid_json", None) from None
 
 
 def _envelope(body: bytes, type_: str | None) -> Envelope:
+    """Raises what msgspec raises for what is no JSON."""
     try:
         if type_ is not None:
             _decode_fields(body)  # one whole JSON object, and nothing after it
@@ -156,8 +158,6 @@ def _envelope(body: bytes, type_: str | None) -> Envelope:
         envelope = _decode_envelope(body)
     except msgspec.ValidationError as error:
         raise _wrong_envelope(body, error) from None
-    except msgspec.DecodeError:
-        raise _invalid("invalid_json", None) from None
     for name in ("context", "integrations"):
         value = bytes(getattr(envelope, name))
         if value == b"null":

@@ -33,7 +33,7 @@ CODES = {
     "invalid_timestamp": "`timestamp`, `sentAt` or `originalTimestamp` is no ISO 8601 date and time",
     "event_too_large": "the event, with what the batch shares merged in, is over 32,768 bytes",
     "nested_too_deep": "the event nests deeper than 640 levels",
-    "invalid_number": "the event holds an integer of more than 308 digits",
+    "invalid_number": "the event holds an integer of more than 308 digits, NaN or Infinity",
     "invalid_unicode": "a string holds half of a surrogate pair",
 }
 

@@ -1,4 +1,4 @@
-"""What a skipping JSON decoder lets pass or chokes on, found in the text: depth, lone surrogates, endless digits.
+"""What a skipping JSON decoder lets pass or chokes on, found in the text: depth, lone surrogates, endless digits, NaN.
 
 An event is never decoded whole, so each danger has a test that is cheap for every body and exact for the few that look
 suspicious. What would make the decoding of a whole batch fail is cut out and marked, so that only its event is refused.
@@ -14,8 +14,10 @@ LONGEST_INTEGER = 308
 
 TOO_DEEP = "penstock:cut-out:too-deep"
 LONE_SURROGATE = "penstock:cut-out:lone-surrogate"
+NO_NUMBER = "penstock:cut-out:no-number"
 
 _STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_STRINGS_AND_NO_NUMBERS = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN)', re.DOTALL)
 _ESCAPES = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: well
     r"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of one
@@ -34,6 +36,8 @@ def danger_in(text: bytes, suspect: bool) -> str | None:
             return "invalid_unicode"
         if TOO_DEEP.encode() in text:
             return "nested_too_deep"
+        if NO_NUMBER.encode() in text:
+            return "invalid_number"
     if is_perhaps_deep(text) and is_deep(text.decode()):
         return "nested_too_deep"
     if is_perhaps_endless(text) and has_endless_integer(text.decode()):
@@ -88,6 +92,11 @@ def has_endless_integer(text: str) -> bool:
 def without_lone_surrogates(text: str) -> str:
     """The text with each half of a surrogate pair replaced by a mark."""
     return _ESCAPES.sub(lambda found: LONE_SURROGATE if found[1] else found[0], text)
+
+
+def without_no_numbers(text: str) -> str:
+    """The text with a mark in place of NaN and Infinity, which JSON does not know and some encoders write."""
+    return _STRINGS_AND_NO_NUMBERS.sub(lambda found: f'"{NO_NUMBER}"' if found[1] else found[0], text)
 
 
 def without_depths(text: str, outer: int) -> str:
