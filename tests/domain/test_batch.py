@@ -146,6 +146,9 @@ EXAMPLES = {
     "invalid_batch": b"{}",
     "too_many_events": batch_of(*[b"1"] * (MOST_EVENTS + 1)),
     "body_too_large": b" " * (LARGEST_BODY + 1),
+    "batch_too_wide": batch_of(
+        *(track(userId=str(n), properties=...) for n in range(300)), context={"a": "x" * 30_000}
+    ),
 }
 
 
@@ -154,7 +157,7 @@ def test_every_code_names_something_that_happens(code: str) -> None:
     assert refusal(EXAMPLES[code]).code == code
 
 
-@pytest.mark.parametrize("code", ["too_many_events", "body_too_large"])
+@pytest.mark.parametrize("code", ["too_many_events", "body_too_large", "batch_too_wide"])
 def test_what_is_over_a_limit_is_told_by_its_status(code: str) -> None:
     assert isinstance(refusal(EXAMPLES[code]), TooLarge)
 
@@ -271,6 +274,11 @@ def test_the_batchs_clock_corrects_its_events() -> None:
 def test_a_clock_that_cannot_be_read_corrects_nothing_and_refuses_nothing(sent_at: str) -> None:
     event = track(timestamp=..., originalTimestamp="2026-11-23T15:00:00Z")
     assert sorted_of(batch_of(event, sentAt=sent_at)).accepted == 1
+
+
+def test_a_clock_longer_than_any_time_is_not_stored_with_every_run() -> None:
+    found = sorted_of(batch_of(track(), track(userId="u-2"), sentAt="2020-01-01T00:00:00." + "0" * 100_000))
+    assert [each.sent_at for each in found.runs] == [None, None]
 
 
 def test_the_write_key_is_the_batchs_else_its_first_events() -> None:

@@ -18,6 +18,8 @@ from penstock.errors import Invalid, TooLarge
 
 LARGEST_BODY = 500 * 1024
 MOST_EVENTS = 2_500
+LARGEST_SPREAD = 8 * 1024 * 1024
+LONGEST_TIME = 64
 BATCH_LEVELS = 2  # the batch's object and list around each event
 
 CODES = {
@@ -28,6 +30,7 @@ CODES = {
     "the message says which and why",
     "too_many_events": "the batch holds more than 2,500 events",
     "body_too_large": "the body, inflated, is over 512,000 bytes",
+    "batch_too_wide": "what the batch shares, stored once for each of its ordering keys, is over 8 MiB",
 }
 
 
@@ -226,6 +229,10 @@ def _sorted_one_by_one(envelope: Envelope, arrival: Arrival, origin: Origin) -> 
 def _runs(gathered: plain.Gathered, envelope: Envelope, origin: Origin) -> list[Run]:
     received_at = iso(origin.received_at)
     context = _with_ip(envelope.context, origin.ip)
+    shared_size = len(memoryview(context)) + len(memoryview(envelope.integrations))
+    if shared_size * len(gathered) > LARGEST_SPREAD:
+        raise TooLarge("batch_too_wide", CODES["batch_too_wide"], "context")
+    sent_at = envelope.sent_at if envelope.sent_at and len(envelope.sent_at) <= LONGEST_TIME else None
     return [
         Run(
             v=1,
@@ -236,7 +243,7 @@ def _runs(gathered: plain.Gathered, envelope: Envelope, origin: Origin) -> list[
             events=events,
             context=context,
             integrations=envelope.integrations,
-            sent_at=envelope.sent_at,
+            sent_at=sent_at,
             bulk=origin.bulk,
         )
         for key, events in gathered.items()
