@@ -120,6 +120,17 @@ def test_in_an_outage_what_is_known_serves_on_for_an_hour(bench: Bench) -> None:
         bench.get()
 
 
+def test_in_an_outage_one_caller_waits_and_those_after_it_do_not(bench: Bench) -> None:
+    bench.get()
+    bench.store.down = StoreUnavailable("down")
+    bench.clock.now += 31
+    assert [bench.get() for _ in range(5)] == ["first"] * 5
+    assert len(bench.store.asked) == 2
+    bench.clock.now += 10.5
+    bench.store.down, bench.store.value = None, "second"
+    assert bench.get() == "second"
+
+
 def test_in_an_outage_nothing_is_made_up_for_what_is_unknown(bench: Bench) -> None:
     bench.store.down = StoreUnavailable("down")
     with pytest.raises(StoreUnavailable):

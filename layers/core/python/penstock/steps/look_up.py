@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -22,14 +23,16 @@ class _Entry(Generic[V]):
     value: V
     loaded_at: float
     refreshing: bool = False
+    failed_at: float = -math.inf
 
 
 class LookUp(Generic[K, V]):
     """A bounded cache in front of `load`.
 
     Up to `fresh_s` old, an answer is used as it is. Up to `stale_s`, it is used and one thread asks anew. Past that,
-    the caller waits. While `load` raises `Unavailable`, what is known serves on, for an hour at most. An answer
-    that something is absent is an answer, cached like any other.
+    the caller waits. While `load` raises `Unavailable`, what is known serves on, for an hour at most, and one caller
+    in every `fresh_s` asks whether it still does. An answer that something is absent is an answer, cached like any
+    other.
     """
 
     def __init__(
@@ -60,7 +63,14 @@ class LookUp(Generic[K, V]):
                 entry.refreshing = True
                 threading.Thread(target=self._refresh, args=(key, entry), name="look-up", daemon=True).start()
                 return entry.value
+            if entry is not None and self._is_out(entry):
+                return entry.value
         return self._wait_for(key, entry)
+
+    def _is_out(self, entry: _Entry[V]) -> bool:
+        """Whether a caller has just waited for nothing: not every one has to wait for a time-out."""
+        now = self._clock()
+        return now - entry.failed_at <= self._fresh_s and now - entry.loaded_at <= LONGEST_OUTAGE_S
 
     def _wait_for(self, key: K, known: _Entry[V] | None) -> V:
         started_at = self._clock()
@@ -68,6 +78,7 @@ class LookUp(Generic[K, V]):
             value = self._load(key)
         except Unavailable:
             if known is not None and started_at - known.loaded_at <= LONGEST_OUTAGE_S:
+                known.failed_at = self._clock()
                 return known.value
             raise
         self._keep(key, value, started_at)
