@@ -1,4 +1,4 @@
-"""What others would write: a batch checked by pydantic or by hand on orjson, boto3 for PutRecords."""
+"""What others would write: batches checked by pydantic or by hand on orjson, a record per event, boto3 as it comes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 import boto3
 import orjson
 from botocore.awsrequest import AWSResponse
-from botocore.config import Config
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 TYPES = frozenset({"identify", "track", "page", "screen", "group", "alias"})
 NEEDED = {"track": "event", "group": "groupId", "alias": "previousId"}
+
+Record = tuple[str, bytes]
 
 
 def new_id() -> str:
@@ -68,26 +70,38 @@ class PydanticBatch(_Model):
     write_key: str | None = None
 
 
-def with_pydantic(envelope: dict[str, Any]) -> dict[str, bytes]:
-    """The runs of a request, by ordering key."""
+def with_pydantic(envelope: dict[str, Any]) -> list[Record]:
+    """One record per event of a request."""
     now = datetime.now(UTC)
     request = PydanticBatch.model_validate_json(envelope["body"])
     ip = envelope["requestContext"]["http"]["sourceIp"]
-    runs: dict[str, list[str]] = {}
+    records = []
     for event in request.batch:
         event.timestamp = event.timestamp or now
         event.context.setdefault("ip", ip)
         text = event.model_dump_json(exclude_none=True, by_alias=True)
-        runs.setdefault(event.anonymous_id or event.user_id or "", []).append(text)
-    return {key: f'{{"key":{json.dumps(key)},"events":[{",".join(texts)}]}}'.encode() for key, texts in runs.items()}
+        records.append((event.anonymous_id or event.user_id or "", text.encode()))
+    return records
 
 
-def with_orjson(envelope: dict[str, Any]) -> dict[str, bytes]:
-    """The runs of a request, by ordering key."""
+def with_orjson(envelope: dict[str, Any]) -> list[Record]:
+    """One record per event of a request."""
+    return [(key, orjson.dumps(event)) for key, event in _checked(envelope)]
+
+
+def with_orjson_in_runs(envelope: dict[str, Any]) -> list[Record]:
+    """One record per ordering key of a request."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for key, event in _checked(envelope):
+        runs.setdefault(key, []).append(event)
+    return [(key, orjson.dumps({"key": key, "events": events})) for key, events in runs.items()]
+
+
+def _checked(envelope: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each event, whole, with its ordering key."""
     now = datetime.now(UTC).isoformat()
     request = orjson.loads(envelope["body"])
     ip = envelope["requestContext"]["http"]["sourceIp"]
-    runs: dict[str, list[dict[str, Any]]] = {}
     for event in request["batch"]:
         kind, key = event.get("type"), event.get("anonymousId") or event.get("userId")
         if kind not in TYPES or not isinstance(key, str) or (kind in NEEDED and not event.get(NEEDED[kind])):
@@ -96,8 +110,7 @@ def with_orjson(envelope: dict[str, Any]) -> dict[str, bytes]:
             raise ValueError("`messageId` is too long")
         event.setdefault("timestamp", now)
         event.setdefault("context", {}).setdefault("ip", ip)
-        runs.setdefault(key, []).append(event)
-    return {key: orjson.dumps({"key": key, "events": events}) for key, events in runs.items()}
+        yield key, event
 
 
 class Boto3:
@@ -113,14 +126,13 @@ class Boto3:
             aws_access_key_id="AKIDEXAMPLE",
             aws_secret_access_key="secret",
             aws_session_token="token" * 40,
-            config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
         )
         self._client.meta.events.register("before-send.kinesis.PutRecords", self._answered)
 
-    def put(self, runs: dict[str, bytes]) -> None:
-        self._records = len(runs)
-        records = [{"Data": data, "PartitionKey": key} for key, data in runs.items()]
-        answer = self._client.put_records(StreamARN=self._stream, Records=records)
+    def put(self, records: Sequence[Record]) -> None:
+        self._records = len(records)
+        entries = [{"Data": data, "PartitionKey": key} for key, data in records]
+        answer = self._client.put_records(StreamARN=self._stream, Records=entries)
         assert answer["FailedRecordCount"] == 0
 
     def _answered(self, request: Any, **_: Any) -> AWSResponse:

@@ -26,5 +26,10 @@ def slices_of(source: str) -> tuple[int, ...]:
 def hash_key(source: str, partition_key: str) -> int:
     """The explicit hash key of a run whose partition key is `group_of(source, key)` (32 hex digits)."""
     place = int(partition_key, 16)
-    slices = slices_of(source)
-    return slices[place % SLICES_PER_SOURCE] * SLICE_SIZE + place % SLICE_SIZE
+    return _beginnings(source)[place % SLICES_PER_SOURCE] + place % SLICE_SIZE
+
+
+@lru_cache(maxsize=10_000)
+def _beginnings(source: str) -> tuple[int, ...]:
+    """The first hash key of each of the source's slices."""
+    return tuple(number * SLICE_SIZE for number in slices_of(source))
