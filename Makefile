@@ -1,4 +1,4 @@
-# Everything a person runs. Needs only python 3.11 to 3.13, node >= 20, npm, make and git.
+# Everything a person runs. Needs only python 3.11 or newer, node >= 20, npm, make and git.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -8,8 +8,8 @@ REGION ?= $(or $(AWS_REGION),us-east-1)
 
 # The first python that is new enough; PYTHON=… chooses another.
 ifndef PYTHON
-PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
-	if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then echo $$python; break; fi; done)
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 endif
 
 UV_VERSION := 0.13.9
@@ -32,7 +32,7 @@ help: ## What there is to run
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 12
 
 tools:
-	@[ -n "$(PYTHON)" ] || { echo "penstock: needs python 3.11, 3.12 or 3.13, and there is none" >&2; exit 1; }
+	@[ -n "$(PYTHON)" ] || { echo "penstock: needs python 3.11 or newer, and there is none" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "penstock: $(PYTHON) has no venv module: install python3-venv" >&2; exit 1; }
 	@command -v node >/dev/null || { echo "penstock: needs node 20 or newer, and there is none" >&2; exit 1; }
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "penstock: needs node 20 or newer, and this is $$(node --version)" >&2; exit 1; }
