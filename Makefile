@@ -92,7 +92,7 @@ check-types:
 	@.venv/bin/mypy --no-error-summary
 
 check-fast:
-	@$(RUN) -m pytest -n 2 -m "not e2e and not slow"
+	@$(RUN) -m pytest -n 2 -m "not slow" --hypothesis-profile=quick tests/architecture tests/domain tests/steps
 
 # The synth calls make itself; it is no part of this make's parallel jobs. What it says is shown where it fails.
 check-synth: | $(MADE)

@@ -48,7 +48,7 @@ def test_the_step_and_the_handler_raise_codes_of_their_own() -> None:
 
 @pytest.mark.parametrize(("code", "status", "when"), TABLE)
 def test_a_codes_status_is_that_of_its_error(code: str, status: str, when: str) -> None:
-    too_large = {"too_many_events", "body_too_large"}
+    too_large = {"too_many_events", "body_too_large", "batch_too_wide"}
     others = dict.fromkeys(too_large, 413) | {"unavailable": 503}
     assert int(status) == (raised() | others).get(code, 400)
     assert when.strip()
