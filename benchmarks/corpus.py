@@ -65,7 +65,7 @@ def _schema(number: int) -> Schema:
 
 
 def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S}.{int(moment * 1000) % 1000:03d}Z"
 
 
 class _Shop:
@@ -89,6 +89,7 @@ class _Shop:
 
     def event(self, moment: float) -> dict[str, Any]:
         user_id, device = self._visitor()
+        kind = self._chance.random()
         context = self._context()
         event: dict[str, Any] = {
             "anonymousId": device,
@@ -100,7 +101,6 @@ class _Shop:
             "timestamp": _iso(moment + 0.1),
             "userId": user_id,
         }
-        kind = self._chance.random()
         if kind < 0.75:
             return event | self._track()
         if kind < 0.93:
@@ -132,22 +132,24 @@ class _Shop:
             for key, kind, share in self._schemas[name]
             if share == 1.0 or chance.random() < share
         }
-        if properties and chance.random() < 0.0133:
+        if chance.random() < 0.0133 and properties:
             key = chance.choice(list(properties))
             properties[key] = chance.choice([odd for odd in ODD_VALUES if type(odd) is not type(properties[key])])
         return {"type": "track", "event": name, "properties": properties}
 
     def _traits(self, user_id: str, moment: float) -> dict[str, Any]:
         chance = self._chance
-        logins: int | str = chance.randint(1, 500)
-        return {
+        traits: dict[str, Any] = {
             "email": f"{user_id}@example.com",
             "firstName": chance.choice(WORDS),
             "plan": chance.choice(["free", "pro", "enterprise"]),
-            "logins": str(logins) if chance.random() < 0.01 else logins,
+            "logins": chance.randint(1, 500),
             "createdAt": _iso(moment - 1e6),
             "company": {"id": self._hex(8), "employees": chance.randint(1, 5000)},
         }
+        if chance.random() < 0.01:
+            traits["logins"] = str(traits["logins"])
+        return traits
 
     def _context(self) -> dict[str, Any]:
         chance = self._chance
@@ -168,8 +170,11 @@ class _Shop:
 
     def _address(self) -> dict[str, Any]:
         chance = self._chance
-        place = {"lat": chance.random() * 90 + 0.001, "lon": chance.random() * 180 + 0.001}
-        return {"city": chance.choice(WORDS), "zip": str(chance.randint(10_000, 99_999)), "geo": place}
+        return {
+            "city": chance.choice(WORDS),
+            "zip": str(chance.randint(10_000, 99_999)),
+            "geo": {"lat": chance.random() * 90 + 0.001, "lon": chance.random() * 180 + 0.001},
+        }
 
     def _product(self) -> dict[str, Any]:
         return {
