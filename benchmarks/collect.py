@@ -26,6 +26,7 @@ from benchmarks.report import Row, compared, rates
 from functions.collect import handler as collect
 from penstock.adapters.event_stream import KinesisStream
 from penstock.domain import batch
+from penstock.domain import envelope as envelopes
 from penstock.domain.known_key import KnownKey
 from penstock.domain.run import encode_run
 from penstock.domain.sigv4 import Signer
@@ -94,7 +95,7 @@ def _inner(bodies: list[str]) -> list[Row]:
 
     def ours() -> int:
         for text in texts:
-            for each in batch.sort(batch.opened(text, None), origin).runs:
+            for each in batch.sort(envelopes.opened(text, None), origin).runs:
                 encode_run(each)
         return EVENTS
 

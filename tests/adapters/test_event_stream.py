@@ -21,7 +21,8 @@ from penstock.adapters.event_stream import (
     KinesisStream,
     chunks,
 )
-from penstock.domain.batch import LARGEST_BODY, MOST_EVENTS, opened, sort
+from penstock.domain.batch import sort
+from penstock.domain.envelope import LARGEST_BODY, MOST_EVENTS, opened
 from penstock.domain.stream_record import StreamRecord, record_of
 from penstock.errors import StreamUnavailable
 from penstock.steps.collect import EventStream

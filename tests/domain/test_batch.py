@@ -13,9 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from penstock.domain import batch, run
+from penstock.domain import envelope, run
 from penstock.domain import event as events
-from penstock.domain.batch import LARGEST_BODY, MOST_EVENTS, Sorted, answer, inflated, opened, sort
+from penstock.domain.batch import Sorted, answer, sort
+from penstock.domain.envelope import LARGEST_BODY, MOST_EVENTS, inflated, opened
 from penstock.domain.stream_record import record_of
 from penstock.errors import Invalid, Refused, TooLarge
 from tests.builders_collect import IP, NOW_TEXT, UNFIT, batch_of, origin, packed, track
@@ -109,7 +110,7 @@ def test_any_bytes_are_taken_or_refused_and_nothing_else(body: bytes, type_: str
     try:
         found = sorted_of(body, type_)
     except Refused as refused:
-        assert refused.code in batch.CODES and refused.message
+        assert refused.code in envelope.CODES and refused.message
     else:
         assert found.accepted + len(found.rejected) <= MOST_EVENTS
 
@@ -125,7 +126,7 @@ def test_a_body_broken_anywhere_is_taken_or_refused_and_nothing_else(data: st.Da
     try:
         sorted_of(broken)
     except Refused as refused:
-        assert refused.code in batch.CODES
+        assert refused.code in envelope.CODES
 
 
 @given(st.dictionaries(st.sampled_from(["batch", "context", "integrations", "sentAt", "writeKey", "x"]), VALUES))
@@ -152,7 +153,7 @@ EXAMPLES = {
 }
 
 
-@pytest.mark.parametrize("code", sorted(batch.CODES))
+@pytest.mark.parametrize("code", sorted(envelope.CODES))
 def test_every_code_names_something_that_happens(code: str) -> None:
     assert refusal(EXAMPLES[code]).code == code
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain import plain, scan
-from penstock.domain.batch import Sorted, opened, sort
+from penstock.domain.batch import Sorted, sort
+from penstock.domain.envelope import opened
 from penstock.domain.event import LARGEST_EVENT
 from tests.builders_collect import UNFIT, batch_of, origin, packed, track
 

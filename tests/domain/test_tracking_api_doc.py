@@ -11,7 +11,7 @@ import pytest
 
 from functions.collect.handler import RETRY_AFTER_S, SHORT_NAMES, app
 from penstock import errors
-from penstock.domain import batch, event, scan
+from penstock.domain import envelope, event, scan
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "tracking-api.md").read_text()
@@ -35,11 +35,11 @@ def raised() -> dict[str, int]:
 def test_every_code_is_in_the_table_once_and_no_other() -> None:
     codes = [code for code, _, _ in TABLE]
     assert len(codes) == len(set(codes))
-    assert set(codes) == batch.CODES.keys() | event.CODES.keys() | raised().keys() | {"unavailable"}
+    assert set(codes) == envelope.CODES.keys() | event.CODES.keys() | raised().keys() | {"unavailable"}
 
 
 def test_the_step_and_the_handler_raise_codes_of_their_own() -> None:
-    assert raised().keys() - batch.CODES.keys() - event.CODES.keys() == {
+    assert raised().keys() - envelope.CODES.keys() - event.CODES.keys() == {
         "missing_write_key",
         "unknown_write_key",
         "disabled",
@@ -68,8 +68,8 @@ def test_each_short_form_stands_beside_its_long_one() -> None:
     ("limit", "value"),
     [
         ("an event, with", event.LARGEST_EVENT),
-        ("a body, inflated", batch.LARGEST_BODY),
-        ("events in a batch", batch.MOST_EVENTS),
+        ("a body, inflated", envelope.LARGEST_BODY),
+        ("events in a batch", envelope.MOST_EVENTS),
         ("`messageId`", event.LONGEST_MESSAGE_ID),
         ("nesting of an event", scan.DEEPEST),
         ("digits of an integer", scan.LONGEST_INTEGER),

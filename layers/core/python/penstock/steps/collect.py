@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from penstock.domain import batch
+from penstock.domain import batch, envelope
 from penstock.domain.batch import Origin, Sorted
 from penstock.domain.ids import workspace_of_write_key
 from penstock.domain.known_key import KnownKey
@@ -60,7 +60,7 @@ class Outcome:
 def collect(call: Call, ports: Ports) -> Outcome:
     """Raises `Refused` for a request of which nothing can be taken, `Unavailable` when nothing may be acknowledged."""
     known = owner_of(call.write_key, ports.write_keys) if call.write_key is not None else None
-    request = batch.opened(batch.inflated(call.body), call.type)
+    request = envelope.opened(envelope.inflated(call.body), call.type)
     if known is None:
         known = owner_of(request.write_key, ports.write_keys)
     origin = Origin(known.workspace, known.source, ports.now(), call.ip, ports.new_id, call.bulk)
