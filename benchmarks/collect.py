@@ -1,8 +1,8 @@
 """The tracking API's hot path: a batch of 100 events, as API Gateway hands it over, to the bytes for Kinesis.
 
-The peers do the same work with what most would take for it: parse the envelope, check what the protocol asks of each
-event, give it what is missing, and let boto3 serialise and sign PutRecords, one record per event; one of them gathers
-by ordering key, as we do. None of them sends anything: each gets the same canned answer in place of the network. The
+The peers do the same work with what most would take for it: parse the envelope, check the same headers of each event,
+give it what is missing, gather by ordering key into one record each, and let boto3 serialise and sign PutRecords. None
+of them sends anything: each gets the same canned answer in place of the network, once its request's bytes are made. The
 envelope is parsed by the standard library for all: AWS's runtime does that, before any handler is asked.
 """
 
@@ -21,16 +21,17 @@ from typing import Any
 import orjson
 
 from benchmarks import corpus
-from benchmarks.collect_peers import Boto3, Record, answer_to, with_orjson, with_orjson_in_runs, with_pydantic
-from benchmarks.report import Row, compared, rates
+from benchmarks.collect_peers import Boto3, Record, answer_to, with_orjson, with_pydantic
+from benchmarks.report import Row, compared
+from benchmarks.timing import rates
 from functions.collect import handler as collect
+from penstock.adapters.aws_wire import utc_now
 from penstock.adapters.event_stream import KinesisStream
 from penstock.domain import batch
 from penstock.domain import envelope as envelopes
 from penstock.domain.known_key import KnownKey
-from penstock.domain.run import encode_run
 from penstock.domain.sigv4 import Signer
-from penstock.domain.stream_record import StreamRecord
+from penstock.domain.stream_record import StreamRecord, record_of
 from penstock.steps.collect import Ports
 from penstock.wiring.collect import new_id
 
@@ -89,14 +90,14 @@ def envelope(body: str) -> dict[str, Any]:
 
 
 def _inner(bodies: list[str]) -> list[Row]:
-    """Decode, validate, enrich, gather and encode, against only decoding."""
+    """A body to the stream's records, against only decoding it."""
     texts = [body.encode() for body in bodies]
     origin = batch.Origin(WORKSPACE, SOURCE, datetime.now(UTC), IP, new_id)
 
     def ours() -> int:
         for text in texts:
-            for each in batch.sort(envelopes.opened(text, None), origin).runs:
-                encode_run(each)
+            for each in batch.sort(envelopes.opened(envelopes.inflated(text), None), origin).runs:
+                record_of(each)
         return EVENTS
 
     def orjson_alone() -> int:
@@ -115,7 +116,6 @@ def _whole(envelopes: list[str]) -> list[Row]:
     peers: dict[str, tuple[float, Callable[[dict[str, Any]], list[Record]]]] = {
         "pydantic + boto3": (4.0, with_pydantic),
         "orjson + boto3": (3.0, with_orjson),
-        "orjson + boto3, in runs": (2.0, with_orjson_in_runs),
     }
 
     def whole(prepared: Callable[[dict[str, Any]], list[Record]]) -> Peer:
@@ -140,14 +140,19 @@ def _whole(envelopes: list[str]) -> list[Row]:
 
 
 class Unsent:
-    """Signs each call and answers in place of the network."""
+    """Makes each call's request, signature and all, and answers in place of the network."""
 
     def __init__(self) -> None:
         self.records = 0
+        self.sent = b""
         self._signer = Signer("AKIDEXAMPLE", "secret", "token" * 40, "us-east-1", "kinesis")
 
     def call(self, target: str, body: bytes) -> tuple[int, bytes]:
-        self._signer.headers("kinesis.us-east-1.amazonaws.com", target, body, "20261123T160000Z")
+        timestamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
+        headers = self._signer.headers("kinesis.us-east-1.amazonaws.com", target, body, timestamp)
+        headers["content-length"] = str(len(body))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.sent = f"POST / HTTP/1.1\r\n{lines}\r\n".encode() + body
         return 200, answer_to(self.records)
 
 

@@ -1,4 +1,7 @@
-"""What others would write: batches checked by pydantic or by hand on orjson, a record per event, boto3 as it comes."""
+"""What others would write: a batch checked by pydantic or by hand on orjson, gathered into runs, boto3 as it comes.
+
+Each makes what we make: one record per ordering key, in which the request's time and address stand once.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import NoneType
 from typing import Any
 
 import boto3
@@ -18,6 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 TYPES = frozenset({"identify", "track", "page", "screen", "group", "alias"})
+TEXTS = ("messageId", "userId", "anonymousId", "event", "groupId", "previousId")
+OBJECTS = ("context", "integrations", "properties", "traits")
+TIMES = ("timestamp", "originalTimestamp", "sentAt")
 NEEDED = {"track": "event", "group": "groupId", "alias": "previousId"}
 
 Record = tuple[str, bytes]
@@ -37,6 +44,11 @@ class _Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel)
 
 
+class PydanticContext(_Model):
+    model_config = ConfigDict(extra="allow")
+    ip: str | None = None
+
+
 class PydanticEvent(_Model):
     type: str
     message_id: str = Field(default_factory=new_id, max_length=99)
@@ -51,8 +63,8 @@ class PydanticEvent(_Model):
     previous_id: str | None = None
     properties: dict[str, Any] | None = None
     traits: dict[str, Any] | None = None
-    context: dict[str, Any] = Field(default_factory=dict)
-    integrations: dict[str, Any] = Field(default_factory=dict)
+    context: PydanticContext | None = None
+    integrations: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> PydanticEvent:
@@ -70,47 +82,63 @@ class PydanticBatch(_Model):
     write_key: str | None = None
 
 
+class PydanticRun(_Model):
+    key: str
+    received_at: datetime
+    context: dict[str, Any]
+    events: list[PydanticEvent]
+
+
 def with_pydantic(envelope: dict[str, Any]) -> list[Record]:
-    """One record per event of a request."""
     now = datetime.now(UTC)
     request = PydanticBatch.model_validate_json(envelope["body"])
-    ip = envelope["requestContext"]["http"]["sourceIp"]
-    records = []
+    shared = _shared(envelope)
+    runs: dict[str, list[PydanticEvent]] = {}
     for event in request.batch:
         event.timestamp = event.timestamp or now
-        event.context.setdefault("ip", ip)
-        text = event.model_dump_json(exclude_none=True, by_alias=True)
-        records.append((event.anonymous_id or event.user_id or "", text.encode()))
-    return records
+        runs.setdefault(event.anonymous_id or event.user_id or "", []).append(event)
+    made = [
+        PydanticRun.model_construct(key=key, received_at=now, context=shared, events=events)
+        for key, events in runs.items()
+    ]
+    return [(run.key, run.model_dump_json(exclude_none=True, by_alias=True).encode()) for run in made]
 
 
 def with_orjson(envelope: dict[str, Any]) -> list[Record]:
-    """One record per event of a request."""
-    return [(key, orjson.dumps(event)) for key, event in _checked(envelope)]
-
-
-def with_orjson_in_runs(envelope: dict[str, Any]) -> list[Record]:
-    """One record per ordering key of a request."""
-    runs: dict[str, list[dict[str, Any]]] = {}
-    for key, event in _checked(envelope):
-        runs.setdefault(key, []).append(event)
-    return [(key, orjson.dumps({"key": key, "events": events})) for key, events in runs.items()]
-
-
-def _checked(envelope: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each event, whole, with its ordering key."""
     now = datetime.now(UTC).isoformat()
     request = orjson.loads(envelope["body"])
-    ip = envelope["requestContext"]["http"]["sourceIp"]
+    shared = _shared(envelope)
+    runs: dict[str, list[dict[str, Any]]] = {}
     for event in request["batch"]:
-        kind, key = event.get("type"), event.get("anonymousId") or event.get("userId")
-        if kind not in TYPES or not isinstance(key, str) or (kind in NEEDED and not event.get(NEEDED[kind])):
-            raise ValueError("an event needs a known type, an identifier, and what its type needs")
-        if len(event.setdefault("messageId", "") or new_id()) > 99:
-            raise ValueError("`messageId` is too long")
-        event.setdefault("timestamp", now)
-        event.setdefault("context", {}).setdefault("ip", ip)
-        yield key, event
+        runs.setdefault(_checked(event, now), []).append(event)
+    return [
+        (key, orjson.dumps({"key": key, "receivedAt": now, "context": shared, "events": events}))
+        for key, events in runs.items()
+    ]
+
+
+def _shared(envelope: dict[str, Any]) -> dict[str, Any]:
+    return {"ip": envelope["requestContext"]["http"]["sourceIp"]}
+
+
+def _checked(event: dict[str, Any], now: str) -> str:
+    """The ordering key of an event that has all it needs."""
+    kind, key = event.get("type"), event.get("anonymousId") or event.get("userId")
+    if kind not in TYPES or not key or (kind in NEEDED and not event.get(NEEDED[kind])):
+        raise ValueError("an event needs a known type, an identifier, and what its type needs")
+    for name in TEXTS:
+        if name in event and not isinstance(event[name], (str, NoneType)):
+            raise ValueError(f"`{name}` must be a string")
+    for name in OBJECTS:
+        if name in event and not isinstance(event[name], (dict, NoneType)):
+            raise ValueError(f"`{name}` must be an object")
+    for name in TIMES:
+        if name in event:
+            datetime.fromisoformat(event[name])
+    if len(event.get("messageId") or event.setdefault("messageId", new_id())) > 99:
+        raise ValueError("`messageId` is too long")
+    event.setdefault("timestamp", now)
+    return str(key)
 
 
 class Boto3:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 FILE = Path(__file__).parents[1] / ".penstock" / "bench.json"
-ROUNDS = 21
 
 
 @dataclass(frozen=True)
@@ -29,22 +27,6 @@ class Row:
     unit: str
 
 
-def rates(contenders: Mapping[str, Callable[[], int]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Things done per second of this process's CPU time, by each contender in each round, taking turns.
-
-    A contender does some and says how many. CPU time, so that a neighbour on the machine costs all of them the same.
-    """
-    for contender in contenders.values():
-        contender()
-    found: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, contender in contenders.items():
-            began = time.process_time()
-            done = contender()
-            found[name].append(done / (time.process_time() - began))
-    return found
-
-
 def compared(bench: str, peer: str, target: float, unit: str, ours: Sequence[float], theirs: Sequence[float]) -> Row:
     """The medians, and the median of the ratios within each round."""
     ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
@@ -58,10 +40,10 @@ def within(bench: str, measured: float, limit: float, unit: str) -> Row:
 
 
 def keep(rows: Sequence[Row], file: Path = FILE) -> None:
-    """Into the file, in place of older rows of the same benches."""
+    """Into the file, in place of older rows of the same bench and peer."""
     kept = json.loads(file.read_text()) if file.exists() else []
-    names = {row.bench for row in rows}
-    merged = [old for old in kept if old["bench"] not in names] + [asdict(row) for row in rows]
+    measured = {(row.bench, row.peer) for row in rows}
+    merged = [old for old in kept if (old["bench"], old["peer"]) not in measured] + [asdict(row) for row in rows]
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(merged, indent=2) + "\n")
 
