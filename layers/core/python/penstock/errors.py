@@ -12,7 +12,9 @@ PenstockError
     ├── StreamUnavailable    Kinesis did not acknowledge
     ├── QueueUnavailable     SQS did not acknowledge
     ├── QueueGone            the destination's queue no longer exists
+    ├── BusUnavailable       EventBridge did not take what it was given
     └── StoreUnavailable     DynamoDB, KMS or Secrets Manager did not answer
+        └── StoreChanged     what was read has been changed by somebody else since: read again
 """
 
 from __future__ import annotations
@@ -74,5 +76,13 @@ class QueueGone(Unavailable):
     pass
 
 
+class BusUnavailable(Unavailable):
+    pass
+
+
 class StoreUnavailable(Unavailable):
+    pass
+
+
+class StoreChanged(StoreUnavailable):
     pass

@@ -46,6 +46,23 @@ class Settings:
         return self._text("PENSTOCK_PROGRESS_TABLE")
 
     @property
+    def places_table(self) -> str:
+        return self._text("PENSTOCK_PLACES_TABLE")
+
+    @property
+    def schemas_table(self) -> str:
+        return self._text("PENSTOCK_SCHEMAS_TABLE")
+
+    @property
+    def changes_table(self) -> str:
+        return self._text("PENSTOCK_CHANGES_TABLE")
+
+    @property
+    def event_bus(self) -> str:
+        """The EventBridge bus that tells of what the hub learns."""
+        return self._text("PENSTOCK_EVENT_BUS")
+
+    @property
     def failure_bucket(self) -> str:
         """The S3 bucket for what the stream's consumers could not read or handle."""
         return self._text("PENSTOCK_FAILURE_BUCKET")

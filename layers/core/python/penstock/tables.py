@@ -6,6 +6,12 @@ config    workspace_id | kind#id             workspace, source, write key, desti
 audit     workspace_id | at#id               who changed what, when
 receipts  workspace_id#destination_id | …    the books: one row per invocation of fanout and deliver
 progress  workspace_id#destination_id | job  what a failing job has reached: done, attempts, next try
+
+Of the schemas, where an event is the digest of its call and name:
+
+places    workspace_id#source_id#event | …   the facts: one item per path, and which column is whose
+schemas   workspace_id#source_id#event | …   what a query reads: the compact schema, and each shard's counts
+changes   workspace_id#source_id | …         the change feed: its head, and one item per version
 """
 
 from __future__ import annotations
@@ -14,21 +20,44 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Index:
+    """A sparse index of a table: its keys, both strings, and the attributes that it carries besides."""
+
+    name: str
+    partition_key: str
+    sort_key: str
+    carries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Table:
-    """One table: on demand, both keys strings; `ttl` names the attribute with the expiry in epoch seconds."""
+    """One table: on demand, both keys strings; `ttl` names the attribute with the expiry in epoch seconds.
+
+    `feeds` is the function that reads the table's stream of new images.
+    """
 
     name: str
     partition_key: str
     sort_key: str
     ttl: str | None = None
+    feeds: str | None = None
+    index: Index | None = None
 
 
 CONFIG = Table("config", "workspace_id", "sk")
 AUDIT = Table("audit", "workspace_id", "sk", ttl="expires_at")
 RECEIPTS = Table("receipts", "owner", "sk", ttl="expires_at")
 PROGRESS = Table("progress", "owner", "sk", ttl="expires_at")
+PLACES = Table("places", "owner", "sk", feeds="schema_changes")
+SCHEMAS = Table(
+    "schemas",
+    "owner",
+    "sk",
+    index=Index("by_source", "source", "listed", ("call", "event", "events", "first_seen", "last_seen")),
+)
+CHANGES = Table("changes", "owner", "sk", feeds="schema_changes")
 
-ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS)
+ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS, PLACES, SCHEMAS, CHANGES)
 
 
 def owner(workspace_id: str, destination_id: str) -> str:

@@ -68,6 +68,7 @@ class NamedRow(Row):
 class SourceRow(NamedRow):
     enabled = BooleanAttribute()
     write_keys = JSONAttribute()
+    schema_policy = UnicodeAttribute(null=True)
     updated_at = UnicodeAttribute()
 
 
@@ -88,6 +89,7 @@ class DestinationRow(NamedRow):
     secrets = BinaryAttribute(null=True, legacy_encoding=False)
     queue_url = UnicodeAttribute()
     mapping_id = UnicodeAttribute()
+    schema_changes = BooleanAttribute(null=True)
     updated_at = UnicodeAttribute()
 
 

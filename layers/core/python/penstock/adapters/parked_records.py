@@ -12,18 +12,20 @@ from penstock.errors import StoreUnavailable
 class S3Client(Protocol):
     """What is used of botocore's."""
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> Any: ...  # noqa: N803 - botocore's own names
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, Metadata: dict[str, str]) -> Any: ...  # noqa: N803
 
 
 class ParkedRecords:
-    def __init__(self, client: S3Client, bucket: str) -> None:
+    def __init__(self, client: S3Client, bucket: str, folder: str = "unreadable") -> None:
         self._client = client
         self._bucket = bucket
+        self._folder = folder
 
-    def keep(self, record_id: str, data: bytes) -> None:
-        """Under `unreadable/<shard>-<sequence number>`. Raises `StoreUnavailable`."""
+    def keep(self, record_id: str, data: bytes, reason: str = "no run") -> None:
+        """Under `<folder>/<shard>-<sequence number>`, the reason in its metadata. Raises `StoreUnavailable`."""
+        key, metadata = f"{self._folder}/{record_id}", {"reason": reason}
         try:
-            self._client.put_object(Bucket=self._bucket, Key=f"unreadable/{record_id}", Body=data)
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata)
         except ClientError as error:
             raise StoreUnavailable(f"S3: {error.response['Error']['Code']}") from error
         except BotoCoreError as error:

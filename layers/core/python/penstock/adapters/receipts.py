@@ -9,7 +9,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
-from penstock.domain.books import DeliverReceipt, FanoutReceipt, JobReceipt
+from penstock.domain.books import CreatedReceipt, DeliverReceipt, FanoutReceipt, JobReceipt, Receipt
 from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class ReceiptTable:
             records = {record_id: list(counts) for record_id, counts in part.items()}
             self._put(tables.owner(workspace, destination), f"{receipt.at}#fanout", {"records": _json(records)})
 
+    def keep_created(self, workspace: str, destination: str, receipt: CreatedReceipt) -> None:
+        """Raises `StoreUnavailable`."""
+        self._put(tables.owner(workspace, destination), f"{receipt.at}#created", {"jobs": _json(receipt.jobs)})
+
     def keep_deliver(self, workspace: str, destination: str, receipt: DeliverReceipt) -> None:
         """Raises `StoreUnavailable`."""
         row = {"jobs": _json(receipt.jobs), "reasons": _json(receipt.reasons)}
@@ -54,7 +58,7 @@ class ReceiptTable:
             part = {"body": {"B": body[first : first + BYTES_PER_ROW]}}
             self._put(tables.owner(UNREADABLE, destination), f"{at}#deliver", row | part)
 
-    def read(self, workspace: str, destination: str) -> Iterator[FanoutReceipt | DeliverReceipt]:
+    def read(self, workspace: str, destination: str) -> Iterator[Receipt]:
         """All receipts of a destination, oldest first. Raises `StoreUnavailable`."""
         start: dict[str, Any] = {}
         while True:
@@ -101,10 +105,12 @@ def _json(value: Any) -> dict[str, str]:
     return {"S": msgspec.json.encode(value).decode()}
 
 
-def _receipt(item: Mapping[str, Any]) -> FanoutReceipt | DeliverReceipt:
+def _receipt(item: Mapping[str, Any]) -> Receipt:
     at, writer, _ = item["sk"]["S"].split("#")
     if writer == "fanout":
         records = msgspec.json.decode(item["records"]["S"], type=dict[str, tuple[int, int]])
         return FanoutReceipt(at, records)
+    if writer == "created":
+        return CreatedReceipt(at, msgspec.json.decode(item["jobs"]["S"], type=dict[str, int]))
     jobs = msgspec.json.decode(item["jobs"]["S"], type=dict[str, JobReceipt])
     return DeliverReceipt(at, jobs, msgspec.json.decode(item["reasons"]["S"], type=dict[str, str]))

@@ -56,6 +56,7 @@ class RouteTable:
             source_ids=frozenset(each["S"] for each in item["source_ids"]["L"]),
             subscription=None if text is None else self._subscription(text),
             queue_url=item["queue_url"]["S"],
+            schema_changes=item.get("schema_changes", {}).get("BOOL", False),
         )
 
     def _subscription(self, text: str) -> Subscription:

@@ -11,6 +11,7 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -23,6 +24,13 @@ class FanoutReceipt(Struct, frozen=True):
 
     at: str
     records: Mapping[str, tuple[int, int]]
+
+
+class CreatedReceipt(Struct, frozen=True):
+    """What the hub itself made for a destination, such as schema changes: by job id, how many events."""
+
+    at: str
+    jobs: Mapping[str, int]
 
 
 class JobReceipt(Struct, frozen=True, rename={"first": "from"}):
@@ -40,11 +48,15 @@ class DeliverReceipt(Struct, frozen=True):
     reasons: Mapping[str, str] = {}
 
 
+Receipt: TypeAlias = FanoutReceipt | CreatedReceipt | DeliverReceipt
+
+
 @dataclass
 class Books:
-    """accepted = filtered + delivered + the sum of discarded + what is still queued."""
+    """accepted + created = filtered + delivered + the sum of discarded + what is still queued."""
 
     accepted: int = 0
+    created: int = 0
     filtered: int = 0
     delivered: int = 0
     discarded: Counter[str] = field(default_factory=Counter)
@@ -71,21 +83,25 @@ def _code(number: int) -> str:
     return _LETTERS[number] if number < len(_LETTERS) else chr(0x100 + number)
 
 
-def add_up(receipts: Iterable[FanoutReceipt | DeliverReceipt]) -> Books:
+def add_up(receipts: Iterable[Receipt]) -> Books:
     """The books of one destination from all its receipts, in any order and however often repeated."""
     records: dict[str, tuple[str, tuple[int, int]]] = {}
+    created: dict[str, int] = {}
     events: dict[tuple[str, int], tuple[bool, str, str]] = {}
     for receipt in receipts:
         if isinstance(receipt, FanoutReceipt):
             for record_id, counts in receipt.records.items():
                 said = (receipt.at, counts)
                 records[record_id] = min(records.get(record_id, said), said)
+        elif isinstance(receipt, CreatedReceipt):
+            created |= receipt.jobs
         else:
             for event, fate in _fates(receipt):
                 events[event] = min(events.get(event, fate), fate)
     discarded = Counter(reason for is_discard, _, reason in events.values() if is_discard)
     return Books(
         accepted=sum(accepted for _, (accepted, _) in records.values()),
+        created=sum(created.values()),
         filtered=sum(filtered for _, (_, filtered) in records.values()),
         delivered=len(events) - discarded.total(),
         discarded=discarded,

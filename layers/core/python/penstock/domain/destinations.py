@@ -39,6 +39,7 @@ class Destination(Item, frozen=True, kw_only=True):
     secrets: bytes | None = None
     queue_url: str
     mapping_id: str
+    schema_changes: bool = False
     created_at: str
     updated_at: str
 
@@ -62,6 +63,7 @@ class NewDestination(Struct, frozen=True, forbid_unknown_fields=True):
     source_ids: SourceIds = []
     enabled: bool = True
     subscription: Subscription | None = None
+    schema_changes: bool = False
 
 
 class DestinationChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +74,7 @@ class DestinationChange(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool | UnsetType = UNSET
     subscription: Subscription | UnsetType | None = UNSET
     settings: WebhookSettingsChange | UnsetType = UNSET
+    schema_changes: bool | UnsetType = UNSET
 
 
 class DestinationView(Struct, frozen=True):
@@ -84,6 +87,7 @@ class DestinationView(Struct, frozen=True):
     enabled: bool
     subscription: str | None
     settings: WebhookSettingsView
+    schema_changes: bool
     created_at: str
     updated_at: str
 
@@ -107,6 +111,7 @@ def changed(destination: Destination, change: DestinationChange, at: str) -> Des
     given = {
         "name": change.name,
         "enabled": change.enabled,
+        "schema_changes": change.schema_changes,
         "source_ids": change.source_ids if change.source_ids is UNSET else unique(change.source_ids),
         "subscription": UNSET if change.subscription is UNSET else checked_subscription(change.subscription),
     }
@@ -128,6 +133,7 @@ def view(item: Destination) -> DestinationView:
         enabled=item.enabled,
         subscription=item.subscription,
         settings=webhook_settings.view(item.settings, item.secret_names),
+        schema_changes=item.schema_changes,
         created_at=item.created_at,
         updated_at=item.updated_at,
     )
@@ -136,7 +142,9 @@ def view(item: Destination) -> DestinationView:
 def fields_of(change: DestinationChange) -> tuple[str, ...]:
     """The names of what a change gives, for the audit log."""
     own = tuple(
-        name for name in ("name", "source_ids", "enabled", "subscription") if getattr(change, name) is not UNSET
+        name
+        for name in ("name", "source_ids", "enabled", "subscription", "schema_changes")
+        if getattr(change, name) is not UNSET
     )
     if change.settings is UNSET:
         return own

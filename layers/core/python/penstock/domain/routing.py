@@ -26,6 +26,7 @@ class Route(Struct, frozen=True):
     source_ids: frozenset[str]
     subscription: Subscription | None
     queue_url: str
+    schema_changes: bool = False
 
 
 class _Choice(Struct):

@@ -117,12 +117,12 @@ def _collapse(node: Node, most: int) -> None:
                 members[kind] += 1
         collapsed = [kind for kind in KINDS if members[kind] > most or kind in collapsed]
     for kind in collapsed:
-        _collapse_kind(node, kind)
-    for child in _children(node):
+        collapse(node, kind)
+    for child in children(node):
         _collapse(child, MOST_SIBLINGS)
 
 
-def _collapse_kind(node: Node, kind: str) -> None:
+def collapse(node: Node, kind: str) -> None:
     """Hand all values of one kind over from the object's names to its `*`."""
     node.values = node.values or Node()
     for name, child in list(node.names.items()):
@@ -173,7 +173,7 @@ def _rank(path: str) -> str:
     return f"{depth:05}:{hashlib.blake2b(path.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
 
 
-def _children(node: Node) -> Iterator[Node]:
+def children(node: Node) -> Iterator[Node]:
     yield from node.names.values()
     if node.elements is not None:
         yield node.elements

@@ -12,11 +12,13 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from penstock.domain.config import Change, Create, Item, Remove, Step
+from penstock.domain.schema_lattice import VARIANT, Policy
 from penstock.errors import Conflict, NotFound
 
 MOST_WRITE_KEYS = 10
 
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S", description="What people call it")]
+SchemaPolicy = Annotated[Policy, Meta(description="What becomes of a property whose values contradict each other")]
 
 
 class WriteKey(Struct, frozen=True):
@@ -33,6 +35,7 @@ class Source(Item, frozen=True, kw_only=True):
     name: str
     enabled: bool
     write_keys: tuple[WriteKey, ...]
+    schema_policy: Policy = VARIANT
     created_at: str
     updated_at: str
 
@@ -54,6 +57,7 @@ class NewSource(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     enabled: bool = True
+    schema_policy: SchemaPolicy = VARIANT
 
 
 class SourceChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +65,7 @@ class SourceChange(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
+    schema_policy: SchemaPolicy | UnsetType = UNSET
 
 
 class WriteKeyChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +81,7 @@ class SourceView(Struct, frozen=True):
     name: str
     enabled: bool
     write_keys: tuple[WriteKey, ...]
+    schema_policy: Policy
     created_at: str
     updated_at: str
 
@@ -123,6 +129,7 @@ def changed(source: Source, change: SourceChange, at: str) -> Source:
         source,
         name=source.name if change.name is UNSET else change.name,
         enabled=source.enabled if change.enabled is UNSET else change.enabled,
+        schema_policy=source.schema_policy if change.schema_policy is UNSET else change.schema_policy,
         updated_at=at,
     )
 
@@ -156,4 +163,12 @@ def key_of(source: Source, key: str) -> WriteKey:
 
 
 def view(source: Source) -> SourceView:
-    return SourceView(source.id, source.name, source.enabled, source.write_keys, source.created_at, source.updated_at)
+    return SourceView(
+        source.id,
+        source.name,
+        source.enabled,
+        source.write_keys,
+        source.schema_policy,
+        source.created_at,
+        source.updated_at,
+    )

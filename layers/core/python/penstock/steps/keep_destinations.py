@@ -81,6 +81,7 @@ def create_destination(works: Works, caller: Caller, wanted: NewDestination) -> 
         source_ids=destinations.unique(wanted.source_ids),
         enabled=wanted.enabled,
         subscription=wanted.subscription,
+        schema_changes=wanted.schema_changes,
         **_kept(works, caller.workspace_id, destination_id, wanted.settings)._asdict(),
         queue_url="",
         mapping_id="",

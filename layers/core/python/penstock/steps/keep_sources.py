@@ -22,6 +22,7 @@ def create_source(ledger: Ledger, caller: Caller, wanted: NewSource) -> Source:
             name=wanted.name,
             enabled=wanted.enabled,
             write_keys=(WriteKey(_new_key(ledger, caller), True, at),),
+            schema_policy=wanted.schema_policy,
             created_at=at,
             updated_at=at,
         )
@@ -31,7 +32,7 @@ def create_source(ledger: Ledger, caller: Caller, wanted: NewSource) -> Source:
 
 
 def change_source(ledger: Ledger, caller: Caller, source_id: str, change: SourceChange) -> Source:
-    fields = tuple(field for field in ("name", "enabled") if getattr(change, field) is not UNSET)
+    fields = tuple(field for field in ("name", "enabled", "schema_policy") if getattr(change, field) is not UNSET)
     return _revised(
         ledger,
         caller,

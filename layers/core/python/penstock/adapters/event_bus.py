@@ -1,0 +1,43 @@
+"""The stage's EventBridge bus, for whoever wants to react to what the hub learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock.errors import BusUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+SOURCE = "penstock"
+SCHEMA_CHANGED = "Schema Changed"
+
+
+class EventBus:
+    def __init__(self, client: EventBridgeClient, bus: str) -> None:
+        self._client = client
+        self._bus = bus
+
+    def put(self, events: Sequence[tuple[str, bytes]]) -> None:
+        """Put up to ten schema changes, as (id, JSON). Raises `BusUnavailable` where not all were taken."""
+        entries = [
+            {
+                "Source": SOURCE,
+                "DetailType": SCHEMA_CHANGED,
+                "Resources": [event_id],
+                "Detail": detail.decode(),
+                "EventBusName": self._bus,
+            }
+            for event_id, detail in events
+        ]
+        try:
+            answer = self._client.put_events(Entries=entries)  # type: ignore[arg-type]
+        except ClientError as error:
+            raise BusUnavailable(f"EventBridge: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise BusUnavailable(f"EventBridge: {type(error).__name__}") from error
+        if answer["FailedEntryCount"]:
+            raise BusUnavailable(f"EventBridge: {answer['FailedEntryCount']} of {len(events)} were not taken")
