@@ -39,6 +39,10 @@ def _names(stage: Stage) -> Names:
         audit=f"{stage.prefix}-audit",
         receipts=f"{stage.prefix}-receipts",
         progress=f"{stage.prefix}-progress",
+        places=f"{stage.prefix}-places",
+        schemas=f"{stage.prefix}-schemas",
+        changes=f"{stage.prefix}-changes",
+        event_bus=stage.prefix,
         failure_bucket=failure_bucket(stage),
     )
 
@@ -50,6 +54,12 @@ def _resources(stage: Stage, state: State) -> Resources:
         audit=_arn("dynamodb", f"table/{stage.prefix}-audit"),
         receipts=_arn("dynamodb", f"table/{stage.prefix}-receipts"),
         progress=_arn("dynamodb", f"table/{stage.prefix}-progress"),
+        places=_arn("dynamodb", f"table/{stage.prefix}-places"),
+        schemas=_arn("dynamodb", f"table/{stage.prefix}-schemas"),
+        changes=_arn("dynamodb", f"table/{stage.prefix}-changes"),
+        places_stream=state.stream_of("places"),
+        changes_stream=state.stream_of("changes"),
+        event_bus=_arn("events", f"event-bus/{stage.prefix}"),
         stream=_arn("kinesis", f"stream/{stage.prefix}-events"),
         key=state.key.key_arn,
         operator_secret=state.operator_secret.secret_arn,

@@ -54,6 +54,11 @@ def tables(client: MakeClient, of: Stage) -> Iterator[str]:
         yield from (f"table {name}" for name in page["TableNames"] if name.startswith(f"{of.prefix}-"))
 
 
+def buses(client: MakeClient, of: Stage) -> Iterator[str]:
+    found = client("events").list_event_buses(NamePrefix=of.prefix)["EventBuses"]
+    yield from (f"event bus {each['Name']}" for each in found if each["Name"] == of.prefix)
+
+
 def streams(client: MakeClient, of: Stage) -> Iterator[str]:
     for page in client("kinesis").get_paginator("list_streams").paginate():
         yield from (f"stream {name}" for name in page["StreamNames"] if name.startswith(f"{of.prefix}-"))
@@ -123,6 +128,7 @@ SEARCHES = (
     made_at_run_time,
     tables,
     streams,
+    buses,
     buckets,
     roles,
     logs,

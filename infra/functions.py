@@ -41,7 +41,7 @@ class Maker:
         role = self._role(stack, name, grants, log)
         made = lambda_.Function(
             stack,
-            name.capitalize(),
+            _title(name),
             function_name=self._stage.function(name),
             runtime=RUNTIME,
             architecture=ARCHITECTURE,
@@ -62,7 +62,7 @@ class Maker:
         days = self._stage.log_retention_days
         return logs.LogGroup(
             stack,
-            f"{name.capitalize()}Log",
+            f"{_title(name)}Log",
             log_group_name=f"/aws/lambda/{self._stage.function(name)}",
             retention=logs.RetentionDays(_RETENTION[days]),
             removal_policy=RemovalPolicy.DESTROY,
@@ -74,7 +74,7 @@ class Maker:
         )
         role = iam.Role(
             stack,
-            f"{name.capitalize()}Role",
+            f"{_title(name)}Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             inline_policies={
                 "rights": iam.PolicyDocument(statements=[writing, *(grant.statement() for grant in grants)])
@@ -100,6 +100,10 @@ class Maker:
                 for name, path in paths.items()
             ]
         return self._layers[stack.stack_name]
+
+
+def _title(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
 
 
 _RETENTION = {1: "ONE_DAY", 30: "ONE_MONTH", 90: "THREE_MONTHS"}

@@ -1,8 +1,9 @@
-"""What empties the stream and the destinations' queues: fanout and deliver; stateless."""
+"""What empties the stream and the destinations' queues: fanout, deliver and the trackers of schemas; stateless."""
 
 from __future__ import annotations
 
 from aws_cdk import Duration, Stack
+from aws_cdk import aws_events as events
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -12,6 +13,7 @@ from infra.settings import Environments
 from infra.stages import Stage
 
 RECORDS_AT_ONCE = 100
+ITEMS_AT_ONCE = 500
 RETRIED_FOR = Duration.days(6)  # the stream keeps records for seven
 SHARES_OF_A_SHARD = 4  # batches of one shard at once; order is kept per ordering key
 
@@ -20,29 +22,51 @@ class Pipeline(Stack):
     def __init__(self, scope: Construct, stage: Stage, maker: Maker, on: rights.Resources, given: Environments) -> None:
         super().__init__(scope, f"{stage.prefix}-pipeline", stack_name=f"{stage.prefix}-pipeline")
         fanout = maker.function(self, "fanout", rights.fanout(on), given.fanout, timeout_s=60)
-        self._feed(fanout, on)
+        self._feed(fanout, on, SHARES_OF_A_SHARD)
+        schema = maker.function(self, "schema", rights.schema(on), given.schema, timeout_s=60, memory_mb=1024)
+        self._feed(schema, on, 1, window_s=stage.schema_window_s)  # one at a time: a shard's counts have one writer
+        events.EventBus(self, "Bus", event_bus_name=stage.prefix)
+        changes = maker.function(self, "schema_changes", rights.schema_changes(on), given.schema_changes, timeout_s=60)
+        self._follow(changes, "Places", on.places_stream, on.failure_bucket)
+        self._follow(changes, "Changes", on.changes_stream, on.failure_bucket)
         self.deliver = maker.function(
             self, "deliver", rights.deliver(on), given.deliver, timeout_s=stage.deliver_timeout_s
         )
 
-    def _feed(self, fanout: lambda_.Function, on: rights.Resources) -> None:
+    def _feed(self, consumer: lambda_.Function, on: rights.Resources, shares: int, window_s: int = 0) -> None:
         """From the oldest record on, retried until shortly before the stream would forget it, then kept in S3 whole.
 
-        What no code can read does not come so far: fanout parks it by itself, and blocks nothing.
+        What no code can read does not come so far: a consumer parks it by itself, and blocks nothing.
         """
         lambda_.CfnEventSourceMapping(
             self,
-            "FanoutFeed",
-            function_name=fanout.function_name,
+            f"{consumer.node.id}Feed",
+            function_name=consumer.function_name,
             event_source_arn=on.stream,
             starting_position="TRIM_HORIZON",
             batch_size=RECORDS_AT_ONCE,
-            parallelization_factor=SHARES_OF_A_SHARD,
-            maximum_batching_window_in_seconds=0,
+            parallelization_factor=shares,
+            maximum_batching_window_in_seconds=window_s,
             function_response_types=["ReportBatchItemFailures"],
-            bisect_batch_on_function_error=True,  # what crashes fanout is soon alone with its retries
+            bisect_batch_on_function_error=True,  # what crashes a consumer is soon alone with its retries
             maximum_record_age_in_seconds=int(RETRIED_FOR.to_seconds()),
             destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
                 on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=on.failure_bucket)
+            ),
+        )
+
+    def _follow(self, consumer: lambda_.Function, name: str, stream: str, failure_bucket: str) -> None:
+        """A table's stream, in order for each partition key; it forgets after a day."""
+        lambda_.CfnEventSourceMapping(
+            self,
+            f"{name}Feed",
+            function_name=consumer.function_name,
+            event_source_arn=stream,
+            starting_position="TRIM_HORIZON",
+            batch_size=ITEMS_AT_ONCE,
+            function_response_types=["ReportBatchItemFailures"],
+            bisect_batch_on_function_error=True,
+            destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
+                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=failure_bucket)
             ),
         )

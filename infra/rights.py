@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from aws_cdk import aws_iam as iam
 
+from penstock import tables
+
 QUEUES = "Destinations' queues are made at run time; the prefix is this stage's own."
 MAPPINGS = "Mappings are made at run time and AWS chooses their ids; the condition keeps to those of deliver."
 UNNAMEABLE = "AWS knows no narrower resource for this action; where there is a condition for it, it is set."
@@ -24,6 +26,12 @@ class Resources:
     audit: str
     receipts: str
     progress: str
+    places: str
+    schemas: str
+    changes: str
+    places_stream: str
+    changes_stream: str
+    event_bus: str
     stream: str
     key: str
     operator_secret: str
@@ -69,6 +77,7 @@ def control(on: Resources) -> list[Grant]:
             (on.config,),
         ),
         Grant(("dynamodb:PutItem", "dynamodb:Query"), (on.audit,)),
+        Grant(("dynamodb:Query",), (on.schemas, f"{on.schemas}/index/{tables.SCHEMAS_BY_SOURCE}", on.changes)),
         Grant(("kms:Encrypt", "kms:Decrypt"), (on.key,)),
         Grant(("secretsmanager:GetSecretValue",), (on.operator_secret,)),
         Grant(("sqs:CreateQueue", "sqs:TagQueue", "sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,), why_wide=QUEUES),
@@ -85,17 +94,35 @@ def fanout(on: Resources) -> list[Grant]:
         Grant(("dynamodb:PutItem",), (on.receipts,)),
         Grant(("sqs:SendMessage",), (on.queues,), why_wide=QUEUES),
         Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
+        *_reads_stream(on),
+    ]
+
+
+def schema(on: Resources) -> list[Grant]:
+    return [
+        Grant(("dynamodb:UpdateItem",), (on.places,)),
+        Grant(("dynamodb:Query", "dynamodb:PutItem"), (on.schemas,)),
+        Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
+        *_reads_stream(on),
+    ]
+
+
+def schema_changes(on: Resources) -> list[Grant]:
+    return [
+        Grant(("dynamodb:GetItem", "dynamodb:Query"), (on.config,)),
+        Grant(("dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"), (on.places,)),
+        Grant(("dynamodb:GetItem", "dynamodb:PutItem"), (on.schemas,)),
+        Grant(("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"), (on.changes,)),
+        Grant(("dynamodb:PutItem",), (on.receipts,)),
+        Grant(("events:PutEvents",), (on.event_bus,)),
+        Grant(("sqs:SendMessage",), (on.queues,), why_wide=QUEUES),
         Grant(
-            (
-                "kinesis:DescribeStream",
-                "kinesis:DescribeStreamSummary",
-                "kinesis:GetRecords",
-                "kinesis:GetShardIterator",
-                "kinesis:ListShards",
-            ),
-            (on.stream,),
+            ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"),
+            (on.places_stream, on.changes_stream),
             on_behalf=True,
         ),
+        Grant(("dynamodb:ListStreams",), ("*",), on_behalf=True, why_wide=UNNAMEABLE),
+        Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), on_behalf=True, why_wide=OBJECTS),
         Grant(("s3:ListBucket",), (on.failure_bucket,), on_behalf=True),
     ]
 
@@ -122,4 +149,22 @@ def teardown(on: Resources) -> list[Grant]:
         Grant(("s3:DeleteObjectVersion",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
         Grant(("sqs:ListQueues",), ("*",), why_wide=UNNAMEABLE),
         Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),
+    ]
+
+
+def _reads_stream(on: Resources) -> list[Grant]:
+    """What the poller of the stream does in a consumer's name."""
+    return [
+        Grant(
+            (
+                "kinesis:DescribeStream",
+                "kinesis:DescribeStreamSummary",
+                "kinesis:GetRecords",
+                "kinesis:GetShardIterator",
+                "kinesis:ListShards",
+            ),
+            (on.stream,),
+            on_behalf=True,
+        ),
+        Grant(("s3:ListBucket",), (on.failure_bucket,), on_behalf=True),
     ]

@@ -16,6 +16,10 @@ class Names:
     audit: str
     receipts: str
     progress: str
+    places: str
+    schemas: str
+    changes: str
+    event_bus: str
     failure_bucket: str
 
 
@@ -39,6 +43,8 @@ class Environments:
             **self._loopback,
             "PENSTOCK_CONFIG_TABLE": self.names.config,
             "PENSTOCK_AUDIT_TABLE": self.names.audit,
+            "PENSTOCK_SCHEMAS_TABLE": self.names.schemas,
+            "PENSTOCK_CHANGES_TABLE": self.names.changes,
             "PENSTOCK_SECRETS_KEY_ARN": self.on.key,
             "PENSTOCK_OPERATOR_SECRET_ARN": self.on.operator_secret,
             "PENSTOCK_DELIVER_FUNCTION_ARN": self.on.deliver,
@@ -52,7 +58,29 @@ class Environments:
             "PENSTOCK_CONFIG_TABLE": self.names.config,
             "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
             "PENSTOCK_FAILURE_BUCKET": self.names.failure_bucket,
-            "PENSTOCK_STREAM_PARTIAL_FAILURES": "false" if self.stage.local else "true",
+            **self._partial_failures,
+        }
+
+    @property
+    def schema(self) -> dict[str, str]:
+        return {
+            "PENSTOCK_PLACES_TABLE": self.names.places,
+            "PENSTOCK_SCHEMAS_TABLE": self.names.schemas,
+            "PENSTOCK_FAILURE_BUCKET": self.names.failure_bucket,
+            **self._partial_failures,
+        }
+
+    @property
+    def schema_changes(self) -> dict[str, str]:
+        return {
+            **self._caches,
+            "PENSTOCK_CONFIG_TABLE": self.names.config,
+            "PENSTOCK_PLACES_TABLE": self.names.places,
+            "PENSTOCK_SCHEMAS_TABLE": self.names.schemas,
+            "PENSTOCK_CHANGES_TABLE": self.names.changes,
+            "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
+            "PENSTOCK_EVENT_BUS": self.names.event_bus,
+            **self._partial_failures,
         }
 
     @property
@@ -66,6 +94,10 @@ class Environments:
             "PENSTOCK_SECRETS_KEY_ARN": self.on.key,
             "PENSTOCK_REQUEST_TIMEOUT_S": str(self.stage.request_timeout_s),
         }
+
+    @property
+    def _partial_failures(self) -> dict[str, str]:
+        return {"PENSTOCK_STREAM_PARTIAL_FAILURES": "false" if self.stage.local else "true"}
 
     @property
     def _caches(self) -> dict[str, str]:

@@ -29,6 +29,7 @@ class Stage:
     request_timeout_s: float = 10.0
     deliver_timeout_s: int = 60
     visibility_timeout_s: int = 360
+    schema_window_s: int = 1
     reserved: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -57,9 +58,12 @@ def stage(name: str, region: str) -> Stage:
             cache_stale_s=1.5,
             deliver_timeout_s=20,
             visibility_timeout_s=25,
+            schema_window_s=0,
         )
     if name == "prod":
-        return Stage(name, region, log_retention_days=90, reserved={"collect": 300, "fanout": 100, "deliver": 400})
+        return Stage(
+            name, region, log_retention_days=90, reserved={"collect": 300, "fanout": 100, "schema": 50, "deliver": 400}
+        )
     return Stage(name, region)
 
 

@@ -40,8 +40,14 @@ class State(Stack):
         self.operator_secret = self._operator_secret(stage)
         self.failures = self._failures(stage)
 
+    def stream_of(self, name: str) -> str:
+        """ARN of a table's stream; AWS chooses its name."""
+        arn = self.tables[name].table_stream_arn
+        assert arn is not None
+        return arn
+
     def _table(self, table: Table, stage: Stage) -> dynamodb.Table:
-        return dynamodb.Table(
+        made = dynamodb.Table(
             self,
             table.name.capitalize(),
             table_name=f"{stage.prefix}-{table.name}",
@@ -53,8 +59,18 @@ class State(Stack):
                 point_in_time_recovery_enabled=True
             ),
             time_to_live_attribute=table.ttl,
+            stream=dynamodb.StreamViewType.NEW_IMAGE if table.feeds else None,
             removal_policy=RemovalPolicy.DESTROY,
         )
+        if table.index is not None:
+            made.add_global_secondary_index(
+                index_name=table.index.name,
+                partition_key=dynamodb.Attribute(name=table.index.partition_key, type=dynamodb.AttributeType.STRING),
+                sort_key=dynamodb.Attribute(name=table.index.sort_key, type=dynamodb.AttributeType.STRING),
+                projection_type=dynamodb.ProjectionType.INCLUDE,
+                non_key_attributes=list(table.index.carries),
+            )
+        return made
 
     def _operator_secret(self, stage: Stage) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(

@@ -129,12 +129,22 @@ def tenant(name: str = "Acme") -> Tenant:
 def make_tables(stage: str = "test") -> None:
     for table in tables.ALL:
         keys = [(table.partition_key, "HASH"), (table.sort_key, "RANGE")]
+        indexed = [(table.index.partition_key, "HASH"), (table.index.sort_key, "RANGE")] if table.index else []
         boto3.client("dynamodb", region_name=REGION).create_table(
             TableName=f"penstock-{stage}-{table.name}",
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys + indexed],
             KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+            **({"GlobalSecondaryIndexes": [_index(table.index, indexed)]} if table.index else {}),
         )
+
+
+def _index(index: tables.Index, keys: list[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        "IndexName": index.name,
+        "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(index.carries)},
+    }
 
 
 def make_deliver() -> str:
@@ -165,6 +175,8 @@ def environment() -> dict[str, str]:
         "PENSTOCK_STAGE": "test",
         "PENSTOCK_CONFIG_TABLE": "penstock-test-config",
         "PENSTOCK_AUDIT_TABLE": "penstock-test-audit",
+        "PENSTOCK_SCHEMAS_TABLE": "penstock-test-schemas",
+        "PENSTOCK_CHANGES_TABLE": "penstock-test-changes",
         "PENSTOCK_OPERATOR_SECRET_ARN": secret["ARN"],
         "PENSTOCK_SECRETS_KEY_ARN": key,
         "PENSTOCK_DELIVER_FUNCTION_ARN": make_deliver(),

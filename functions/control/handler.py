@@ -10,7 +10,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Response
 
-from functions.control import audit, description, destinations, sources, tokens, workspaces, write_keys
+from functions.control import audit, description, destinations, schema, sources, tokens, workspaces, write_keys
 from functions.control.serving import failure
 from penstock.domain.http_event import rest_event
 
@@ -18,6 +18,7 @@ RESOURCES = (
     workspaces.resource,
     sources.resource,
     write_keys.resource,
+    schema.resource,
     destinations.resource,
     tokens.resource,
     audit.resource,

@@ -41,7 +41,7 @@ class Call:
         return paging.window(self.query.get("limit"), self.query.get("next"), kind, self.caller.workspace_id)
 
 
-Act: TypeAlias = Callable[[Call], Struct | None]
+Act: TypeAlias = Callable[[Call], Struct | dict[str, Any] | None]
 A = TypeVar("A", bound=Act)
 
 

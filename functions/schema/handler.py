@@ -43,7 +43,7 @@ def _tracked(shard: str, records: list[Record]) -> Outcome:
         return track_schema(shard, records, ports())
     except Unavailable:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the outermost edge: nothing may block a shard
         if len(records) > 1:
             logger().exception("a record breaks the tracker", records=len(records))
             parts = [_tracked(shard, [record]) for record in records]

@@ -49,11 +49,12 @@ AUDIT = Table("audit", "workspace_id", "sk", ttl="expires_at")
 RECEIPTS = Table("receipts", "owner", "sk", ttl="expires_at")
 PROGRESS = Table("progress", "owner", "sk", ttl="expires_at")
 PLACES = Table("places", "owner", "sk", feeds="schema_changes")
+SCHEMAS_BY_SOURCE = "by_source"
 SCHEMAS = Table(
     "schemas",
     "owner",
     "sk",
-    index=Index("by_source", "source", "listed", ("call", "event", "events", "first_seen", "last_seen")),
+    index=Index(SCHEMAS_BY_SOURCE, "source", "listed", ("call", "event", "events", "first_seen", "last_seen")),
 )
 CHANGES = Table("changes", "owner", "sk", feeds="schema_changes")
 

@@ -27,24 +27,16 @@ _decode = msgspec.json.Decoder(Change).decode
 
 
 class ChangeFeed:
-    def __init__(self, client: DynamoDBClient, table: str, places: str) -> None:
+    """The feed as it is read."""
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
         self._table = table
-        self._places = places
 
     def head(self, of_source: str) -> int:
         """The version of the last change. Raises `StoreUnavailable`."""
         answer = self._asked("get_item", TableName=self._table, Key=_key(of_source, HEAD), ConsistentRead=True)
         return int(answer["Item"]["version"]["N"]) if "Item" in answer else 0
-
-    def publish(self, key: EventKey, changes: Sequence[Change]) -> None:
-        """Put up to forty changes of one event, whose versions follow the head.
-
-        Raises `StoreChanged` where the head has moved on, and `StoreUnavailable`: then they may be there or not.
-        """
-        entries = [self._entry(key, change) for change in changes]
-        items = [self._head(key, changes), *entries, *self._marks(key, changes)]
-        self._asked("transact_write_items", TransactItems=items)
 
     def read(self, of_source: str, after: int, limit: int) -> list[Change]:
         """The changes after a version, in order. Raises `StoreUnavailable`."""
@@ -62,6 +54,34 @@ class ChangeFeed:
             Limit=limit,
         )
         return [_decode(item["change"]["S"]) for item in answer["Items"]]
+
+    def _asked(self, call: str, **parameters: Any) -> Any:
+        try:
+            return getattr(self._client, call)(**parameters)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == CANCELLED:
+                raise StoreChanged(f"DynamoDB: {code}") from error
+            raise StoreUnavailable(f"DynamoDB: {code}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+
+class FeedPublisher(ChangeFeed):
+    """The feed as it is written."""
+
+    def __init__(self, client: DynamoDBClient, table: str, places: str) -> None:
+        super().__init__(client, table)
+        self._places = places
+
+    def publish(self, key: EventKey, changes: Sequence[Change]) -> None:
+        """Put up to forty changes of one event, whose versions follow the head.
+
+        Raises `StoreChanged` where the head has moved on, and `StoreUnavailable`: then they may be there or not.
+        """
+        entries = [self._entry(key, change) for change in changes]
+        items = [self._head(key, changes), *entries, *self._marks(key, changes)]
+        self._asked("transact_write_items", TransactItems=items)
 
     def _head(self, key: EventKey, changes: Sequence[Change]) -> dict[str, Any]:
         before = changes[0].version - 1
@@ -101,17 +121,6 @@ class ChangeFeed:
                 **{f":{family}": {"S": name} for family, name in columns.items()},
             },
         }
-
-    def _asked(self, call: str, **parameters: Any) -> Any:
-        try:
-            return getattr(self._client, call)(**parameters)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == CANCELLED:
-                raise StoreChanged(f"DynamoDB: {code}") from error
-            raise StoreUnavailable(f"DynamoDB: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 def change_in(image: Mapping[str, Any]) -> Change | None:

@@ -183,11 +183,12 @@ class PlaceTable:
 
 def _row(item: Mapping[str, Any]) -> PlaceRow:
     kinds = item.get("kinds", {}).get("SS", [])
+    columns = {name.removeprefix("column_"): value["S"] for name, value in item.items() if name[:7] == "column_"}
     return PlaceRow(
         kinds={kind: First(*item[f"first_{kind}"]["S"].split("#", 1)) for kind in kinds},
         guards=frozenset(item.get("guards", {}).get("SS", [])),
         published=frozenset(item.get("published", {}).get("SS", [])),
-        columns={name.removeprefix("column_"): value["S"] for name, value in item.items() if name[:7] == "column_"},
+        columns=dict(sorted(columns.items(), key=lambda each: len(each[1]))),  # variants' names are the longer ones
         version=int(item.get("version", {}).get("N", 0)),
     )
 

@@ -7,7 +7,7 @@ of the latest day (`today`) and of all days before (`past`). Blobs that outgrow 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,6 +17,7 @@ from penstock.domain import schema_counts, schema_model, schema_tree
 from penstock.domain.schema_counts import Count
 from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_model import EventSchema
+from penstock.domain.schema_view import EventSummary, Listed, Reading
 from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -26,16 +27,8 @@ SCHEMA = "now#schema"
 TODAY = "now#today#"
 PAST = "now#past#"
 TORN_READS = 4
+ROWS_AT_ONCE = 200
 CLASHES = frozenset({"ConditionalCheckFailedException", "TransactionCanceledException"})
-
-
-class Reading(NamedTuple):
-    """What one Query brings. `past` gives each shard the last day that its past count holds, and that count."""
-
-    schema: EventSchema | None
-    etag: str
-    today: Mapping[str, Count]
-    past: Mapping[str, Count]
 
 
 class SchemaTable:
@@ -154,22 +147,25 @@ class SchemaTable:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    def listed(self, source: str, after: str | None, limit: int) -> Sequence[Mapping[str, Any]]:
-        """Rows of the index by source: each shard's count of an event, by call and name. Raises `StoreUnavailable`."""
-        index = tables.SCHEMAS.index
-        assert index is not None
-        later = {} if after is None else {":after": {"S": after}}
-        answer = self._asked(
-            "query",
-            TableName=self._table,
-            IndexName=index.name,
-            KeyConditionExpression="#source = :source" + (" AND listed > :after" if later else ""),
-            ExpressionAttributeNames={"#source": "source"},
-            ExpressionAttributeValues={":source": {"S": source}, **later},
-            Limit=limit,
-        )
-        found: Sequence[Mapping[str, Any]] = answer["Items"]
-        return found
+    def listed(self, of_source: str, after: str | None) -> Iterator[Listed]:
+        """Each shard's count of each event of a source, by call and name, a moment old. Raises `StoreUnavailable`."""
+        behind = f"{after}#~" if after else "!"  # behind all shards of that event, or before every call
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._asked(
+                "query",
+                TableName=self._table,
+                IndexName=tables.SCHEMAS_BY_SOURCE,
+                KeyConditionExpression="#source = :source AND listed > :after",
+                ExpressionAttributeNames={"#source": "source"},
+                ExpressionAttributeValues={":source": {"S": of_source}, ":after": {"S": behind}},
+                Limit=ROWS_AT_ONCE,
+                **start,
+            )
+            yield from (_listed(item) for item in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _asked(self, call: str, **parameters: Any) -> Any:
         try:
@@ -192,7 +188,6 @@ def _reading(blobs: Mapping[str, _Blob]) -> Reading:
     head = blobs.get(SCHEMA)
     return Reading(
         None if head is None else schema_model.unpacked(head.blob),
-        "" if head is None else head.row["etag"]["S"],
         {name.removeprefix(TODAY): _count(blob) for name, blob in blobs.items() if name.startswith(TODAY)},
         {name.removeprefix(PAST): _count(blob) for name, blob in blobs.items() if name.startswith(PAST)},
     )
@@ -221,6 +216,17 @@ def _count(blob: _Blob) -> Count:
         int(row.get("events_before", {}).get("N", 0)),
         row.get("began", {}).get("S", ""),
     )
+
+
+def _listed(item: Mapping[str, Any]) -> Listed:
+    summary = EventSummary(
+        call=item["call"]["S"],
+        event=item.get("event", {}).get("S"),
+        count=int(item["events"]["N"]),
+        first_seen=item["first_seen"]["S"],
+        last_seen=item["last_seen"]["S"],
+    )
+    return Listed(item["listed"]["S"].rpartition("#")[0], summary)
 
 
 def _counted(count: Count) -> dict[str, Any]:

@@ -21,6 +21,8 @@ PATTERNS = {
     "key": "^[a-z0-9]{36}$",
     "destination_id": "^dst_[a-z0-9]{12}$",
     "token_id": "^tok_[a-z0-9]{12}$",
+    "event": "^[^/]+$",
+    "call": "^(identify|page|screen|group|alias)$",
 }
 REASONS = {
     400: "Something that was sent is missing, malformed or out of its bounds; `field` names it",
@@ -49,8 +51,31 @@ class Failure(Struct, frozen=True):
     error: Problem
 
 
+class Parameter(Struct, frozen=True):
+    """One parameter of a query; `schema` is its JSON Schema."""
+
+    name: str
+    description: str
+    schema: Json
+    required: bool = False
+
+    @property
+    def described(self) -> Json:
+        return {
+            "name": self.name,
+            "in": "query",
+            "description": self.description,
+            "required": self.required,
+            "schema": self.schema,
+        }
+
+
 class Operation(Struct, frozen=True, kw_only=True):
-    """One method of one path. `scope` is None for what needs no token; `answer` is None for an empty body."""
+    """One method of one path.
+
+    `scope` is None for what needs no token; `answer` is None for an empty body; with `or_document` the answer may also
+    be a JSON document of its own kind.
+    """
 
     method: str
     path: str
@@ -62,6 +87,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     body: type[Struct] | None = None
     answer: type[Struct] | None = None
     paged: bool = False
+    query: tuple[Parameter, ...] = ()
+    or_document: bool = False
     conflicts: bool = False
 
     @property
@@ -72,7 +99,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     def refusals(self) -> list[int]:
         """The statuses other than success that it can answer."""
         possible = {
-            400: self.body is not None or self.paged,
+            400: self.body is not None or self.paged or bool(self.query),
             401: self.scope is not None,
             403: self.scope is not None,
             404: bool(self.parameters),
@@ -121,7 +148,11 @@ def _operation(
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "parameters": [_path_parameter(name) for name in operation.parameters] + (_PAGE if operation.paged else []),
+        "parameters": [
+            *(_path_parameter(name) for name in operation.parameters),
+            *(_PAGE if operation.paged else []),
+            *(parameter.described for parameter in operation.query),
+        ],
         "responses": {str(operation.status): _success(operation, schema_of, others)}
         | {str(status): _refusal(status, schema_of[Failure]) for status in operation.refusals},
     }
@@ -142,7 +173,8 @@ def _content(schema: Json) -> Json:
 def _success(operation: Operation, schema_of: dict[type[Struct], Json], others: Sequence[Operation]) -> Json:
     described: Json = {"description": operation.summary}
     if operation.answer is not None:
-        described["content"] = _content(schema_of[operation.answer])
+        schema = schema_of[operation.answer]
+        described["content"] = _content({"anyOf": [schema, {"type": "object"}]} if operation.or_document else schema)
     elif operation.status != 204:
         described["content"] = _content({"type": "object"})
     links = _links(operation, others)

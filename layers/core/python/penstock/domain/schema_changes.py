@@ -44,7 +44,7 @@ class EventFacts(Struct):
     taken: dict[str, str] = field(default_factory=dict)
 
 
-class Change(Struct, frozen=True, omit_defaults=False):
+class Change(Struct, frozen=True):
     """One entry of a source's change feed.
 
     `kind` is what was new at the path, `kinds` are all that it has had by then, `type` is that of the column concerned,

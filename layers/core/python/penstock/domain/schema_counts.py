@@ -1,7 +1,7 @@
 """How often each path was seen: one count for each (event, shard, day), kept by the one consumer of that shard.
 
-A count says up to which sequence number of its shard it goes (`upto`), so a batch that comes again is known by it, whole
-or in part. The count of today is apart from that of all days before: the latter is written once a day.
+A count says up to which sequence number of its shard it goes (`upto`), so a batch that comes again is known by it,
+whole or in part. The count of today is apart from that of all days before: the latter is written once a day.
 """
 
 from __future__ import annotations

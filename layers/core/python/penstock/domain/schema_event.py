@@ -8,6 +8,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
+from penstock.domain.column_names import table_name
+
 NOTHING = Raw()
 SECTIONS = ("properties", "traits", "context")
 CALLS = ("track", "identify", "page", "screen", "group", "alias")
@@ -38,8 +40,8 @@ class EventKey(NamedTuple):
 
     @property
     def listed(self) -> str:
-        """By call, then by name; the digest keeps apart what begins alike."""
-        return f"{self.call}#{(self.event or '')[:200]}#{self.digest}"
+        """By call, then by name as a table would have it; the digest keeps apart what begins alike."""
+        return f"{self.call}#{table_name(self.call, self.event)[:40]}#{self.digest}"
 
 
 class Head(Struct):

@@ -12,8 +12,8 @@ class Place(Struct, frozen=True, omit_defaults=True):
     """One path of an event.
 
     `kinds` are sorted; `first` is the kind of the value with the least (receivedAt, messageId), the one that the policy
-    `strict` keeps; `columns` gives each family that has a column its name, which never changes once given; `firsts` are
-    the receivedAt times at which each of `kinds` was seen first.
+    `strict` keeps; `columns` gives each family that has a column its name, which never changes once given, the path's
+    first one first; `firsts` are the receivedAt times at which each of `kinds` was seen first.
     """
 
     path: str
@@ -37,7 +37,7 @@ class EventSchema(Struct, frozen=True, omit_defaults=True):
     guards: tuple[str, ...] = ()
 
 
-_encode = msgspec.json.Encoder(order="sorted").encode
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(EventSchema).decode
 
 

@@ -13,12 +13,16 @@ from botocore.config import Config
 from botocore.session import get_session
 
 from penstock import settings
+from penstock.adapters.change_feed import ChangeFeed
 from penstock.adapters.config_store import ConfigStore, Place
 from penstock.adapters.operator_secret import OperatorSecret
 from penstock.adapters.queue_mapping import MappingPlan, QueueMapping
 from penstock.adapters.queue_provision import QueueProvision
+from penstock.adapters.schema_table import SchemaTable
 from penstock.adapters.secret_cipher import SecretCipher
 from penstock.domain.ids import ALPHABET
+from penstock.settings import Settings
+from penstock.steps import read_schema
 from penstock.steps.authenticate import OperatorToken
 from penstock.steps.keep_destinations import Works
 from penstock.steps.record import Ledger
@@ -29,6 +33,7 @@ class Ports:
     ledger: Ledger
     works: Works
     operator: OperatorToken
+    schema: read_schema.Ports
 
 
 @cache
@@ -46,7 +51,16 @@ def ports() -> Ports:
         given.allow_loopback,
     )
     secret = OperatorSecret(client("secretsmanager"), given.operator_secret_arn)
-    return Ports(ledger, works, OperatorToken(secret.read, time.monotonic))
+    return Ports(ledger, works, OperatorToken(secret.read, time.monotonic), _schema(client("dynamodb"), given))
+
+
+def _schema(dynamodb: Any, given: Settings) -> read_schema.Ports:
+    return read_schema.Ports(
+        SchemaTable(dynamodb, given.schemas_table),
+        ChangeFeed(dynamodb, given.changes_table),
+        time.monotonic,
+        time.sleep,
+    )
 
 
 def _clients(region: str) -> Callable[[str], Any]:

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.session import get_session
 
 from penstock import settings
-from penstock.adapters.change_feed import ChangeFeed, change_in
+from penstock.adapters.change_feed import FeedPublisher, change_in
 from penstock.adapters.destination_queue import DestinationQueues
 from penstock.adapters.event_bus import EventBus
 from penstock.adapters.place_table import PlaceTable
@@ -48,7 +48,7 @@ def publishing() -> publish_schema.Ports:
     policies = SourcePolicies(dynamodb, given().config_table)
     return publish_schema.Ports(
         places=PlaceTable(dynamodb, given().places_table, ThreadPoolExecutor(PATHS_AT_ONCE)),
-        feed=ChangeFeed(dynamodb, given().changes_table, given().places_table),
+        feed=FeedPublisher(dynamodb, given().changes_table, given().places_table),
         schemas=SchemaTable(dynamodb, given().schemas_table),
         policies=LookUp(policies.read, given().cache_fresh_s, given().cache_stale_s),
         pause=_pause,
