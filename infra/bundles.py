@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / ".penstock" / "build"
 NAMES = ROOT / "layers" / "vendor" / "packages.txt"
-AWS = ["--python-platform", "aarch64-manylinux2014", "--python-version", "3.13", "--only-binary", ":all:"]
+# python3.13 runs on Amazon Linux 2023, whose glibc is 2.34.
+AWS = ["--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.13", "--only-binary", ":all:"]
 KEPT_S = 86_400  # no synthesis takes so long that it could still be using what is older
 NEVER = ("__pycache__", "*.pyc", "tests", "test")
 SPARED_TREES = ("bin", "chalice/cli", "chalice/deploy", "chalice/templates", "chalice/cdk")

@@ -17,9 +17,12 @@ SCHEMA = "/control/sources/{source_id}/schema"
 FORMAT = Parameter("format", "`jsonschema` for JSON Schema 2020-12", {"type": "string", "enum": ["jsonschema"]})
 EVENT = Parameter("event", "The event's name", {"type": "string", "minLength": 1}, required=True)
 AFTER = Parameter("after", "The `next` of the answer before", {"type": "string", "pattern": "^(0|[1-9][0-9]{0,15})$"})
-WAIT = Parameter("wait", "For how many seconds to wait for a change", {"type": "integer", "minimum": 0, "maximum": 20})
+WAIT = Parameter(
+    "wait", "For how many seconds to wait for a change, eight at most", {"type": "integer", "minimum": 0, "maximum": 60}
+)
 _VERSION = re.compile(AFTER.schema["pattern"])
-_SECONDS = re.compile(r"1?[0-9]|20")
+_SECONDS = re.compile(r"[1-5]?[0-9]|60")
+LONGEST_WAIT_S = 8  # what callers' HTTP clients bear
 
 
 @resource.operation(
@@ -96,9 +99,10 @@ def changes(call: Call) -> ChangeList:
     if not _VERSION.fullmatch(after):
         raise Invalid("invalid_cursor", "after is the `next` of an earlier answer", "after")
     if not _SECONDS.fullmatch(wait):
-        raise Invalid("invalid_wait", "wait is a whole number of seconds from 0 to 20", "wait")
+        raise Invalid("invalid_wait", "wait is a whole number of seconds from 0 to 60", "wait")
     limit = read_schema.CHANGES_AT_ONCE
-    return read_schema.changes(source.workspace_id, source.id, int(after), limit, int(wait), call.ports.schema)
+    wait_s = min(int(wait), LONGEST_WAIT_S)
+    return read_schema.changes(source.workspace_id, source.id, int(after), limit, wait_s, call.ports.schema)
 
 
 def _schema(call: Call, kind: str, event: str | None) -> EventView | Json:
