@@ -97,7 +97,13 @@ def _send(announced: Announced, route: Route, ports: Ports) -> None:
 
 def _event(announced: Announced, at: str) -> bytes:
     """A change as an event of its own kind; its messageId is the change's id."""
-    change = msgspec.to_builtins(announced.change)
     return msgspec.json.encode(
-        {"type": "schema_change", "messageId": announced.id, "timestamp": at, "source": announced.source, **change}
+        {
+            "type": "schema_change",
+            "event": "Schema Changed",
+            "messageId": announced.id,
+            "timestamp": at,
+            "source": announced.source,
+            "properties": announced.change,
+        }
     )
