@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 
+from msgspec import Raw
+
 from functions.control.serving import Call, Resource
-from penstock.domain.openapi import Json, Parameter
+from penstock.domain.openapi import Parameter
 from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_view import ChangeList, EventList, EventView
 from penstock.domain.sources import Source
 from penstock.errors import Invalid
 from penstock.steps import read_schema
+from penstock.steps.read_schema import Asked
 
 resource = Resource("schema")
 SCHEMA = "/control/sources/{source_id}/schema"
@@ -49,7 +52,7 @@ def listed(call: Call) -> EventList:
     query=(EVENT, FORMAT),
     or_document=True,
 )
-def by_query(call: Call) -> EventView | Json:
+def by_query(call: Call) -> Raw:
     name = call.query.get("event")
     if not name:
         raise Invalid("missing_event", "event names the event whose schema is asked for", "event")
@@ -66,7 +69,7 @@ def by_query(call: Call) -> EventView | Json:
     query=(FORMAT,),
     or_document=True,
 )
-def of_event(call: Call) -> EventView | Json:
+def of_event(call: Call) -> Raw:
     return _schema(call, "track", call.ids["event"])
 
 
@@ -80,7 +83,7 @@ def of_event(call: Call) -> EventView | Json:
     query=(FORMAT,),
     or_document=True,
 )
-def of_call(call: Call) -> EventView | Json:
+def of_call(call: Call) -> Raw:
     return _schema(call, call.ids["call"], None)
 
 
@@ -105,15 +108,13 @@ def changes(call: Call) -> ChangeList:
     return read_schema.changes(source.workspace_id, source.id, int(after), limit, wait_s, call.ports.schema)
 
 
-def _schema(call: Call, kind: str, event: str | None) -> EventView | Json:
+def _schema(call: Call, kind: str, event: str | None) -> Raw:
     source = _source(call)
-    key = EventKey(source.workspace_id, source.id, kind, event)
-    wanted = call.query.get("format")
-    if wanted is None:
-        return read_schema.event_schema(key, source.schema_policy, call.ports.schema)
-    if wanted != "jsonschema":
+    form = call.query.get("format", read_schema.VIEW)
+    if "format" in call.query and form != read_schema.JSON_SCHEMA:
         raise Invalid("invalid_format", "format is `jsonschema`, or is left out", "format")
-    return read_schema.event_json_schema(key, call.ports.schema)
+    key = EventKey(source.workspace_id, source.id, kind, event)
+    return call.ports.schema.answers.get(Asked(key, source.schema_policy, form))
 
 
 def _source(call: Call) -> Source:

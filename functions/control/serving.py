@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from chalice.app import Chalice, Request, Response
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from penstock.domain import bodies, paging, tokens
 from penstock.domain.openapi import HEADERS, PATTERNS, Failure, Operation, Problem
@@ -41,7 +41,7 @@ class Call:
         return paging.window(self.query.get("limit"), self.query.get("next"), kind, self.caller.workspace_id)
 
 
-Act: TypeAlias = Callable[[Call], Struct | dict[str, Any] | None]
+Act: TypeAlias = Callable[[Call], Struct | Raw | None]
 A = TypeVar("A", bound=Act)
 
 

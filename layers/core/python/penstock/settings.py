@@ -107,6 +107,16 @@ class Settings:
         return self._number("PENSTOCK_CACHE_STALE_S", 30.0)
 
     @property
+    def schema_fresh_s(self) -> float:
+        """Up to this age a schema that was asked for is answered without asking the store again, in seconds."""
+        return self._number("PENSTOCK_SCHEMA_FRESH_S", 0.2)
+
+    @property
+    def schema_stale_s(self) -> float:
+        """Up to this age it is still answered while it is asked for anew, in seconds."""
+        return self._number("PENSTOCK_SCHEMA_STALE_S", 1.0)
+
+    @property
     def request_timeout_s(self) -> float:
         """For how long a destination may take to answer one request, in seconds."""
         return self._number("PENSTOCK_REQUEST_TIMEOUT_S", 10.0)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
 from penstock.domain import json_schema, paging, schema_view
 from penstock.domain.paging import Window
 from penstock.domain.schema_changes import Change
 from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_lattice import Policy
-from penstock.domain.schema_view import ChangeList, EventList, EventView, Listed, Reading
+from penstock.domain.schema_view import ChangeList, EventList, Listed, Reading
 from penstock.errors import NotFound
 
 LIST = "event"
 CHANGES_AT_ONCE = 100
 PAUSE_S = 0.2
+VIEW, JSON_SCHEMA = "view", "jsonschema"
 
 
 class Schemas(Protocol):
@@ -37,29 +39,38 @@ class Feed(Protocol):
     def read(self, of_source: str, after: int, limit: int) -> Sequence[Change]: ...
 
 
+class Asked(NamedTuple):
+    """One question about one event; `form` is "view" or "jsonschema"."""
+
+    key: EventKey
+    policy: Policy
+    form: str
+
+
+class Answers(Protocol):
+    """Answers as JSON, a moment old at most: many may ask for one event at once. Raises as `answer` does."""
+
+    def get(self, asked: Asked) -> Raw: ...
+
+
 class Ports(Struct):
     """`clock` counts seconds from any beginning."""
 
     schemas: Schemas
+    answers: Answers
     feed: Feed
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
 
-def event_schema(key: EventKey, policy: Policy, ports: Ports) -> EventView:
-    """Raises `NotFound` for an event that was never seen."""
-    found = ports.schemas.read(key)
+def answer(asked: Asked, schemas: Schemas) -> Raw:
+    """Raises `NotFound` for an event that was never seen, and `StoreUnavailable`."""
+    found = schemas.read(asked.key)
     if found.schema is None:
-        raise _unseen(key)
-    return schema_view.view(found.schema, found.today, found.past, policy)
-
-
-def event_json_schema(key: EventKey, ports: Ports) -> json_schema.Json:
-    """Raises `NotFound` for an event that was never seen."""
-    found = ports.schemas.read(key)
-    if found.schema is None:
-        raise _unseen(key)
-    return json_schema.json_schema(found.schema)
+        raise NotFound("event_not_found", f"no {asked.key.call} call of this name has been seen")
+    if asked.form == JSON_SCHEMA:
+        return Raw(msgspec.json.encode(json_schema.json_schema(found.schema)))
+    return Raw(msgspec.json.encode(schema_view.view(found.schema, found.today, found.past, asked.policy)))
 
 
 def events(workspace: str, source: str, asked: Window, ports: Ports) -> EventList:
@@ -76,7 +87,3 @@ def changes(workspace: str, source: str, after: int, limit: int, wait_s: float, 
         if found or ports.clock() >= until:
             return ChangeList(list(found), str(found[-1].version if found else after))
         ports.sleep(PAUSE_S)
-
-
-def _unseen(key: EventKey) -> NotFound:
-    return NotFound("event_not_found", f"no {key.call} call of this name has been seen")

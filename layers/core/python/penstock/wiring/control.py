@@ -25,7 +25,11 @@ from penstock.settings import Settings
 from penstock.steps import read_schema
 from penstock.steps.authenticate import OperatorToken
 from penstock.steps.keep_destinations import Works
+from penstock.steps.look_up import LookUp
+from penstock.steps.read_schema import answer
 from penstock.steps.record import Ledger
+
+SCHEMAS_IN_MEMORY = 64
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,12 @@ def ports() -> Ports:
 
 
 def _schema(dynamodb: Any, given: Settings) -> read_schema.Ports:
+    schemas = SchemaTable(dynamodb, given.schemas_table)
     return read_schema.Ports(
-        SchemaTable(dynamodb, given.schemas_table),
+        schemas,
+        LookUp(
+            lambda asked: answer(asked, schemas), given.schema_fresh_s, given.schema_stale_s, capacity=SCHEMAS_IN_MEMORY
+        ),
         ChangeFeed(dynamodb, given.changes_table),
         time.monotonic,
         time.sleep,
