@@ -36,7 +36,9 @@ def compared(bench: str, peer: str, target: float, unit: str, ours: Sequence[flo
 
 
 def within(bench: str, measured: float, limit: float, unit: str) -> Row:
-    return Row(bench, round(measured, 1), "limit", limit, round(limit / measured, 2), 1.0, unit)
+    """Nothing at all is within any limit: it counts as a thousandth of it."""
+    ratio = limit / max(measured, limit / 1000)
+    return Row(bench, round(measured, 2), "limit", limit, round(ratio, 2), 1.0, unit)
 
 
 def keep(rows: Sequence[Row], file: Path = FILE) -> None:

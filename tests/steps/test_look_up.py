@@ -197,6 +197,19 @@ def test_one_keys_question_does_not_hold_up_another_key(bench: Bench) -> None:
     assert not waiting.is_alive()
 
 
+def test_many_who_wait_for_one_thing_wait_for_one_answer(bench: Bench) -> None:
+    bench.store.open.clear()
+    answers: list[str | None] = []
+    waiting = [threading.Thread(target=lambda: answers.append(bench.get()), daemon=True) for _ in range(20)]
+    for each in waiting:
+        each.start()
+    until(lambda: len(bench.store.asked) == 1)
+    bench.store.open.set()
+    until(lambda: len(answers) == 20)
+    assert set(answers) == {"first"}
+    assert len(bench.store.asked) == 1
+
+
 def test_the_memory_is_bounded_and_forgets_what_was_used_least_recently() -> None:
     bench = Bench(capacity=3)
     for key in "abcad":

@@ -139,7 +139,7 @@ def change(version: int, facts: EventFacts, wanted: Due, policy: Policy) -> Chan
 
 def is_map(path: str) -> bool:
     """Whether these are the values of a map: they have its column."""
-    return steps(path)[-1] == VALUES
+    return path.endswith(VALUES) and steps(path)[-1] == VALUES
 
 
 def column_family(path: str, kind: str) -> str:

@@ -66,21 +66,6 @@ def known_tree(schema: EventSchema | None) -> Node:
     return root
 
 
-def find(root: Node, path: str) -> Node | None:
-    """The node of a path, if there is one."""
-    node: Node | None = root
-    for step in steps(path) if path else ():
-        if node is None:
-            return None
-        if step == ELEMENTS:
-            node = node.elements
-        elif step == VALUES:
-            node = node.values
-        else:
-            node = node.names.get(name_of(step))
-    return node
-
-
 def _known_of(place: Place) -> Sighting:
     firsts = zip(place.kinds, place.firsts, strict=True)
     return Sighting({kind: First(at, LATEST_ID) for kind, at in firsts}, frozenset(place.guards))

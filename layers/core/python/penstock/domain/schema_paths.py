@@ -44,7 +44,7 @@ def steps(path: str) -> list[str]:
 
 def name_of(step: str) -> str:
     """The property's own name of a step that is neither `[]` nor `*`."""
-    return _ESCAPED.sub(r"\1", step)
+    return _ESCAPED.sub(r"\1", step) if "\\" in step else step
 
 
 def joined(steps_: Iterable[str]) -> str:

@@ -104,6 +104,7 @@ class Reading(NamedTuple):
 def view(schema: EventSchema, today: Mapping[str, Count], past: Mapping[str, Count], policy: Policy) -> EventView:
     """The counts are consumed. What is counted of paths that the schema does not tell of yet is left out."""
     total = _total(schema, today, past)
+    seen = dict(schema_tree.places(total))
     events = total.kinds.get(OBJECT)
     return EventView(
         call=schema.call,
@@ -114,7 +115,7 @@ def view(schema: EventSchema, today: Mapping[str, Count], past: Mapping[str, Cou
         first_seen=schema.first_seen,
         last_seen=max(events.last, schema.first_seen) if events else schema.first_seen,
         paths=tuple(
-            _path(place, schema_facts.find(total, place.path), policy)
+            _path(place, seen.get(place.path), policy)
             for place in schema.places
             if not is_section_alone(place)
         ),
@@ -140,7 +141,7 @@ def summaries(rows: Iterable[Listed]) -> Iterator[Listed]:
 
 def is_section_alone(place: Place) -> bool:
     """That an event has properties which are an object goes without saying."""
-    return place.kinds == (OBJECT,) and len(steps(place.path)) == 1
+    return place.kinds == (OBJECT,) and "." not in place.path and len(steps(place.path)) == 1
 
 
 def type_of(place: Place, policy: Policy) -> str:
@@ -155,7 +156,8 @@ def _total(schema: EventSchema, today: Mapping[str, Count], past: Mapping[str, C
     """All shards' counts of all days. A day that is put by already does not count as today as well."""
     counts = [each.tree for shard, each in today.items() if shard not in past or past[shard].day < each.day]
     total = schema_counts.total([*counts, *(each.tree for each in past.values())])
-    schema_facts.follow(schema_facts.known_tree(schema), total)
+    if schema.guards or any(is_map(place.path) for place in schema.places):
+        schema_facts.follow(schema_facts.known_tree(schema), total)
     return total
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -32,7 +33,7 @@ class LookUp(Generic[K, V]):
     Up to `fresh_s` old, an answer is used as it is. Up to `stale_s`, it is used and one thread asks anew. Past that,
     the caller waits. While `load` raises `Unavailable`, what is known serves on, for an hour at most, and one caller
     in every `fresh_s` asks whether it still does. An answer that something is absent is an answer, cached like any
-    other.
+    other. Callers that wait for the same thing at once wait for one answer.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class LookUp(Generic[K, V]):
         self._clock = clock
         self._capacity = capacity
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
+        self._waited_for: dict[K, Future[V]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V:
@@ -73,6 +75,24 @@ class LookUp(Generic[K, V]):
         return now - entry.failed_at <= self._fresh_s and now - entry.loaded_at <= LONGEST_OUTAGE_S
 
     def _wait_for(self, key: K, known: _Entry[V] | None) -> V:
+        """Ask, or wait for the answer to somebody who is asking the same already."""
+        with self._lock:
+            asked = self._waited_for.get(key)
+            if asked is None:
+                mine = self._waited_for[key] = Future()
+        if asked is not None:
+            return asked.result()
+        try:
+            mine.set_result(self._ask(key, known))
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._waited_for[key]
+        return mine.result()
+
+    def _ask(self, key: K, known: _Entry[V] | None) -> V:
         started_at = self._clock()
         try:
             value = self._load(key)
