@@ -32,6 +32,7 @@ KINDS: Final = (NULL, BOOLEAN, INTEGER, NUMBER, TIMESTAMP, STRING, OBJECT, ARRAY
 
 DEEPEST: Final = 32
 LONGEST_NAME: Final = 256
+NAME_OF_ONE_PATH: Final = 64
 MOST_PATHS: Final = 10_000
 MOST_SIBLINGS: Final = 100
 MOST_SIBLINGS_OF_A_SECTION: Final = 1_000
@@ -162,9 +163,13 @@ def _limit(root: Node) -> None:
 
 
 def _weight(node: Node) -> int:
-    """The paths right below a place. What collapsed weighs as much as it did at that moment, so weights never fall."""
+    """The paths right below a place. What collapsed weighs as much as it did at that moment, so weights never fall.
+
+    A long name counts for several, so that what is stored of an event is bounded in bytes as well.
+    """
     collapsed = 0 if node.values is None else len(node.values.kinds)
-    return len(node.names) + (node.elements is not None) + collapsed * (MOST_SIBLINGS + 1)
+    names = len(node.names) + sum(len(name) // NAME_OF_ONE_PATH for name in node.names)
+    return names + (node.elements is not None) + collapsed * (MOST_SIBLINGS + 1)
 
 
 def _rank(path: str) -> str:
