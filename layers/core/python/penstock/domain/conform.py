@@ -158,14 +158,14 @@ def _as_integer(value: int) -> int | None:
 
 
 def _as_number(value: float | Decimal) -> float | None:
-    """The double that says the same; None for a Decimal or an int that no double holds exactly."""
+    """The double whose shortest text says the same number; None for an int or a Decimal that has none."""
+    if isinstance(value, float):
+        return value
     try:
         found = float(value)
     except OverflowError:
         return None
-    if isinstance(value, Decimal):
-        return found if Decimal(repr(found)) == value else None
-    return None if found != value and isinstance(value, int) else found
+    return found if Decimal(repr(found)) == Decimal(value) else None
 
 
 def _as_timestamp(value: str) -> str | None:

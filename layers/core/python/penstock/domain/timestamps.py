@@ -11,10 +11,17 @@ _FORM = re.compile(
     re.ASCII,
 )
 SHORTEST = len("2024-01-01T00:00")
+USUAL = "2024-01-01T00:00:00.000Z"
 
 
 def is_timestamp(text: str) -> bool:
     """Whether a text is a date and a time of day that exist, with or without seconds, fraction and zone."""
+    if len(text) == len(USUAL) and text[4:20:3] == "--T::." and text[-1] == "Z":
+        try:  # a tenth of the time, for the form that JavaScript writes
+            datetime.fromisoformat(text)
+        except ValueError:
+            return False
+        return True
     return len(text) >= SHORTEST and text[4] == "-" and instant(text) is not None
 
 
