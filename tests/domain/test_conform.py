@@ -195,6 +195,16 @@ def test_a_column_holds_values_of_its_type_alone_and_no_number_that_was_not_sent
                     assert Decimal(repr(row.columns[column])) == Decimal(row.was[path])
 
 
+@given(INTEGERS | FLOATS | DECIMALS)
+def test_a_column_of_doubles_takes_the_numbers_that_a_double_says_exactly_and_no_other(value: Any) -> None:
+    schema = schema_of({"traits": [OBJECT], "traits.n": [NUMBER, INTEGER]}, "variant")
+    row = conform({"traits": {"n": value}}, schema, "variant")
+    exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    assert all(type(held) is float and Decimal(repr(held)) == exact for held in row.columns.values())
+    assert bool(row.unfit) == (not row.columns)
+    assert row.columns or not isinstance(value, float)
+
+
 def column_type(place: Place, family: str, policy: Policy) -> str:
     return OBJECT if steps(place.path)[-1] == VALUES else resolved(place.kinds, policy, place.first, family)
 
