@@ -53,7 +53,8 @@ def run() -> list[Row]:
         first = 10 * EVENTS  # behind all sequence numbers so far
         steady = measured(list(batches(records(EVENTS, hour=1, first=first))), client, ports)
     print(
-        f"calls while {EVENTS:,} events were learned: {dict(learning.calls)}; when they came again: {dict(steady.calls)}"
+        f"calls while {EVENTS:,} events were learned: {dict(learning.calls)}, "
+        f"and when they came again: {dict(steady.calls)}"
     )
     per_1000 = 1000 / EVENTS
     half = len(learning.seconds) // 2

@@ -30,12 +30,13 @@ def below(path: str, step: str) -> str:
 
 
 def steps(path: str) -> list[str]:
-    """The steps of a path as `below` takes them."""
+    """The steps of a path as `below` takes them. ValueError for a text that is no path."""
     found = []
     place = 0
     while True:
         match = _PARTS.match(path, place)
-        assert match is not None
+        if match is None or (match.end() == place and path):
+            raise ValueError(f"no path: {path!r}")
         found.append(match[1] or match[2])
         place = match.end()
         if place == len(path):

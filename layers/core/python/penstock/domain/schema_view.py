@@ -115,9 +115,7 @@ def view(schema: EventSchema, today: Mapping[str, Count], past: Mapping[str, Cou
         first_seen=schema.first_seen,
         last_seen=max(events.last, schema.first_seen) if events else schema.first_seen,
         paths=tuple(
-            _path(place, seen.get(place.path), policy)
-            for place in schema.places
-            if not is_section_alone(place)
+            _path(place, seen.get(place.path), policy) for place in schema.places if not is_section_alone(place)
         ),
         guards=tuple(_guards(schema)),
     )

@@ -63,8 +63,10 @@ def walk(node: Node, value: Any, at: str, message_id: str, count: int = 1, depth
         node.kinds[kind] = Tally(count, at, message_id, at)
     else:
         tally.count += count
-        if at is not tally.last or message_id < tally.first_id:
-            _spread(tally, at, message_id)
+        if at > tally.last:
+            tally.last = at
+        if at <= tally.first and (at, message_id) < (tally.first, tally.first_id):
+            tally.first, tally.first_id = at, message_id
     if cls is dict:
         if depth >= DEEPEST:
             node.guards.add(TOO_DEEP)
@@ -86,10 +88,3 @@ def walk(node: Node, value: Any, at: str, message_id: str, count: int = 1, depth
             elements = node.elements = node.elements or Node()
             for element in value:
                 walk(elements, element, at, message_id, count, depth + 1)
-
-
-def _spread(tally: Tally, at: str, message_id: str) -> None:
-    if (at, message_id) < (tally.first, tally.first_id):
-        tally.first, tally.first_id = at, message_id
-    if at > tally.last:
-        tally.last = at

@@ -26,12 +26,14 @@ from penstock.domain.timestamps import is_timestamp
 LEARNED_FROM: Final = 24  # values that a type is made of; each further time it takes twice as many that did not fit
 MOST_LEARNED_FROM: Final = 1_536
 MOST_SHAPES: Final = 512  # that are held before they are laid out
+FEW_SHAPES: Final = 128  # the first time, to see early whether they come again
 MOST_NAMES: Final = 400  # of one object
 DEEPEST_TYPE: Final = 12
 MOST_PLACES: Final = 20_000  # that are held before the guards are applied
-PAYS: Final = 3  # values per shape, and fits per miss, at which learning pays
+PAYS: Final = 2  # values per shape, and fits per miss, at which learning pays
 BOUND_AT: Final = 1_000
-REST: Final = 20_000  # values that are walked before it is tried again
+REST: Final = 20_000  # values that are walked before it is tried again, four times as many each time
+LONGEST_REST: Final = 1_280_000
 _UNTYPED: Final = re.compile(r'[\\"\x00-\x1f\ud800-\udfff]')
 
 
@@ -44,20 +46,27 @@ _KINDS: Final[dict[type, str]] = {DateTime: TIMESTAMP, **KIND_OF}
 
 
 class _Place(Struct):
-    """What was learned of a place: how often it held something, and what is in its objects and arrays."""
+    """What was learned of a place: how often it held anything, which scalars, and what is in its objects and arrays."""
 
     seen: int = 0
-    objects: bool = False
+    scalars: set[Any] = msgspec.field(default_factory=set)
+    objects: int = 0
     names: dict[str, _Place] = msgspec.field(default_factory=dict)
     elements: _Place | None = None
 
 
 class _Type(Struct):
-    """A place's type: where it holds objects `struct` decodes them, their `members` in the order of its fields."""
+    """A place's type: the scalars that it takes, its objects as `struct`, whose fields are `members`, its arrays.
 
+    A place of which the type says everything is `fixed`: shapes leave it out.
+    """
+
+    scalars: tuple[Any, ...] = ()
     struct: type[Struct] | None = None
     members: tuple[tuple[str, _Type], ...] = ()
     elements: _Type | None = None
+    optional: bool = False
+    fixed: bool = False
 
 
 class _Sum(Struct):
@@ -76,39 +85,39 @@ class ShapeTracker:
         self._section = section
         self._found = Node()
         self._walked = self._rest_until = 0
+        self._rest = REST
         self._begin_to_learn()
 
     @property
     def learned(self) -> bool:
         """Whether there is a type at present."""
-        return self._decode is not None
+        return self._learned is not None
 
     def see(self, raw: Raw | bytes, at: str, message_id: str, count: int = 1) -> None:
         """A value as it came with an event received `at`; `count` events share it, `message_id` is the least of theirs.
 
         Raises ValueError for what is no JSON.
         """
-        decode = self._decode
-        if decode is None:
+        if self._learned is None:
             self._walk(raw, at, message_id, count)
             return
+        decode, shape_of = self._learned
         try:
-            shape = self._shape_of(decode(raw))
+            shape = shape_of(decode(raw))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self._walk(raw, at, message_id, count)
             return
         total = self._shapes.get(shape)
         if total is None:
             self._shapes[shape] = _Sum(count, at, message_id, at)
-            if len(self._shapes) >= MOST_SHAPES:
+            if len(self._shapes) >= self._most_shapes:
                 self._lay_out()
             return
         total.count += count
-        if at is not total.last or message_id < total.first_id:
-            if (at, message_id) < (total.first, total.first_id):
-                total.first, total.first_id = at, message_id
-            if at > total.last:
-                total.last = at
+        if at > total.last:
+            total.last = at
+        if at <= total.first and (at, message_id) < (total.first, total.first_id):
+            total.first, total.first_id = at, message_id
 
     def drain(self) -> Node:
         """What was seen since the last time."""
@@ -119,12 +128,12 @@ class ShapeTracker:
     def _begin_to_learn(self) -> None:
         self._shapes: dict[Any, _Sum] = {}
         self._place = _Place()
-        self._learned = 0
+        self._lessons = 0
         self._enough = LEARNED_FROM
         self._fits = self._misses = 0
+        self._most_shapes = FEW_SHAPES
         self._type = _Type()
-        self._decode: Callable[[Any], Any] | None = None
-        self._shape_of: Callable[[Any], Any] = _shape_function(self._type)
+        self._learned: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
 
     def _walk(self, raw: Raw | bytes, at: str, message_id: str, count: int) -> None:
         value = decoded(raw)
@@ -136,25 +145,25 @@ class ShapeTracker:
             return
         self._misses += 1
         _learn(self._place, value, 1)
-        self._learned += 1
-        if self._learned >= self._enough:
+        self._lessons += 1
+        if self._lessons >= self._enough:
             self._learn_anew()
 
     def _learn_anew(self) -> None:
         """Make the type of all that was learned; where the last one fitted too little, give up for a while."""
         self._lay_out()
-        if self._decode is not None and self._fits < PAYS * self._misses:
+        if self._learned is not None and self._fits < PAYS * self._misses:
             self._give_up()
             return
         self._type, annotation = _type_of(self._place, 1)
-        self._decode = msgspec.json.Decoder(annotation).decode
-        self._shape_of = _shape_function(self._type)
-        self._learned = self._fits = self._misses = 0
+        self._learned = msgspec.json.Decoder(annotation).decode, _shape_function(self._type)
+        self._lessons = self._fits = self._misses = 0
         self._enough = min(2 * self._enough, MOST_LEARNED_FROM)
 
     def _give_up(self) -> None:
         self._begin_to_learn()
-        self._rest_until = self._walked + REST
+        self._rest_until = self._walked + self._rest
+        self._rest = min(4 * self._rest, LONGEST_REST)
 
     def _lay_out(self) -> None:
         """Add the shapes to what was found, path by path."""
@@ -164,8 +173,9 @@ class ShapeTracker:
             values += total.count
             _add(self._found, self._type, shape, 1, total)
         self._fits += values
-        if len(shapes) >= MOST_SHAPES:
+        if len(shapes) >= self._most_shapes:
             self._bound()
+            self._most_shapes = MOST_SHAPES
             if values < PAYS * len(shapes):
                 self._give_up()
 
@@ -177,15 +187,19 @@ class ShapeTracker:
 
 def _learn(place: _Place, value: Any, depth: int) -> None:
     place.seen += 1
-    if value.__class__ is dict and depth < DEEPEST_TYPE:
-        place.objects = True
-        for name, member in value.items():
-            if name in place.names or (len(place.names) < MOST_NAMES and _can_be_learned(name)):
-                _learn(place.names.setdefault(name, _Place()), member, depth + 1)
-    elif value.__class__ is list and depth < DEEPEST_TYPE:
-        place.elements = place.elements or _Place()
-        for element in value:
-            _learn(place.elements, element, depth + 1)
+    if value.__class__ is dict:
+        if depth < DEEPEST_TYPE:
+            place.objects += 1
+            for name, member in value.items():
+                if name in place.names or (len(place.names) < MOST_NAMES and _can_be_learned(name)):
+                    _learn(place.names.setdefault(name, _Place()), member, depth + 1)
+    elif value.__class__ is list:
+        if depth < DEEPEST_TYPE:
+            place.elements = place.elements or _Place()
+            for element in value:
+                _learn(place.elements, element, depth + 1)
+    else:
+        place.scalars.add(value.__class__)
 
 
 def _can_be_learned(name: str) -> bool:
@@ -193,18 +207,23 @@ def _can_be_learned(name: str) -> bool:
     return len(name) <= LONGEST_NAME and _UNTYPED.search(name) is None
 
 
-def _type_of(place: _Place, depth: int) -> tuple[_Type, Any]:
+def _type_of(place: _Place, depth: int, *, optional: bool = False) -> tuple[_Type, Any]:
     """The type, and what msgspec decodes by."""
-    made, annotations = _Type(), list(_SCALARS)
+    scalars = place.scalars | ({int} if float in place.scalars else set())  # by a float alone 1 would become 1.0
+    if not (scalars or place.objects or place.elements):
+        scalars = set(_SCALARS)  # in arrays that were all empty, or too deep to be learned
+    made = _Type(tuple(each for each in _SCALARS if each in scalars), optional=optional)
+    annotations = list(made.scalars)
     if place.objects:
-        members = [(name, *_type_of(member, depth + 1)) for name, member in place.names.items()]
+        members = [
+            (name, *_type_of(member, depth + 1, optional=member.seen < place.objects))
+            for name, member in place.names.items()
+        ]
         made.members = tuple((name, member) for name, member, _ in members)
         made.struct = msgspec.defstruct(
             "Learned",
-            [
-                (f"f{number}", annotation | UnsetType, msgspec.field(default=UNSET, name=name))
-                for number, (name, _, annotation) in enumerate(members)
-            ],
+            [_field(number, *member) for number, member in enumerate(members)],
+            kw_only=True,
             forbid_unknown_fields=True,
             gc=False,
         )
@@ -212,17 +231,32 @@ def _type_of(place: _Place, depth: int) -> tuple[_Type, Any]:
     if place.elements is not None:
         made.elements, annotation = _type_of(place.elements, depth + 1)
         annotations.append(list[annotation])  # type: ignore[valid-type]
+    made.fixed = len(annotations) == 1 and not optional and _says_everything(made)
     return made, functools.reduce(operator.or_, annotations)
+
+
+def _field(number: int, name: str, member: _Type, annotation: Any) -> Any:
+    """Positions are the names in Python: a property's own name may be anything."""
+    if member.optional:
+        return f"f{number}", annotation | UnsetType, msgspec.field(default=UNSET, name=name)
+    return f"f{number}", annotation, msgspec.field(name=name)
+
+
+def _says_everything(type_: _Type) -> bool:
+    """Whether all values of a type with a single choice have one shape: texts may be times, arrays have a length."""
+    if type_.struct is not None:
+        return all(member.fixed for _, member in type_.members)
+    return type_.elements is None and type_.scalars != (str,)
 
 
 def _shape_function(type_: _Type) -> Callable[[Any], Any]:
     """From a decoded value to its shape. No name of a property gets into the source: fields are numbered."""
     lines: list[str] = []
-    given: dict[str, Any] = {"text": _class_of_text}
-    shape = _expression(type_, "v", lines, given)
+    given: dict[str, Any] = {"is_timestamp": is_timestamp, "DateTime": DateTime}
+    shape = "None" if type_.fixed else _expression(type_, "v", lines, given)
     source = "\n".join([*lines, f"def shape_of(v):\n    return {shape}"])
     exec(source, given)  # noqa: S102 - the source is made of numbers alone
-    made: Callable[[Any], Any] = given["shape_of"]
+    made: Callable[[Any], Any] = given[shape.removesuffix("(v)") if shape.endswith("(v)") else "shape_of"]
     return made
 
 
@@ -234,27 +268,36 @@ def _expression(type_: _Type, value: str, lines: list[str], given: dict[str, Any
     cases = []
     if type_.struct is not None:
         given[f"s{number}"] = type_.struct
-        members = [_expression(member, f"m{n}", lines, given) for n, (_, member) in enumerate(type_.members)]
-        fields = "".join(f"    m{n} = v.f{n}\n" for n in range(len(members)))
-        lines.append(f"def o{number}(v):\n{fields}    return ({''.join(f'{each}, ' for each in members)})")
+        _object_function(type_, number, lines, given)
         cases.append((f"is s{number}", f"o{number}({value})"))
     if type_.elements is not None:
-        element = _expression(type_.elements, "e", lines, given)
+        element = "None" if type_.elements.fixed else _expression(type_.elements, "e", lines, given)
         lines.append(f"def a{number}(v):\n    return (list, *[{element} for e in v])")
         cases.append(("is list", f"a{number}({value})"))
-    cases.append((f"is not str or {value}[4:5] != '-'", cls))
-    source, asked = "", f"({cls} := {value}.__class__)"
+    if str in type_.scalars:
+        # most texts begin with a letter, and no time does
+        text = f"(str if {value} > ':' or {value}[4:5] != '-' or not is_timestamp({value}) else DateTime)"
+        cases.append(("is str", text))
+    if type_.optional or len(type_.scalars) > (str in type_.scalars):
+        cases.append(("", cls))
+    (_, last), source, asked = cases.pop(), "", f"({cls} := {value}.__class__)"
     for condition, shape in cases:
         source, asked = f"{source}{shape} if {asked} {condition} else ", cls
-    return f"({source}text({value}))"
+    return f"({source}{last})" if cases else last.replace(cls, f"{value}.__class__")
 
 
-def _class_of_text(text: str) -> type:
-    return DateTime if is_timestamp(text) else str
+def _object_function(type_: _Type, number: int, lines: list[str], given: dict[str, Any]) -> None:
+    """The function `o<number>`: the shapes of those members that the type does not say everything of."""
+    open_ = [(n, member) for n, (_, member) in enumerate(type_.members) if not member.fixed]
+    shapes = "".join(f"{_expression(member, f'm{n}', lines, given)}, " for n, member in open_)
+    fields = "".join(f"    m{n} = v.f{n}\n" for n, _ in open_)
+    lines.append(f"def o{number}(v):\n{fields}    return ({shapes})")
 
 
 def _add(node: Node, type_: _Type, shape: Any, times: int, total: _Sum) -> None:
     """Lay one shape out, which was seen `times` times in each of the values."""
+    if type_.fixed:
+        shape = () if type_.struct is not None else type_.scalars[0]
     if shape.__class__ is not tuple:
         _tally(node, _KINDS[shape], times, total)
     elif shape and shape[0] is list:
@@ -265,12 +308,18 @@ def _add(node: Node, type_: _Type, shape: Any, times: int, total: _Sum) -> None:
             _add(node.elements, type_.elements, element, times * number, total)
     else:
         _tally(node, OBJECT, times, total)
-        for (name, member), inner in zip(type_.members, shape, strict=True):
-            if inner is not UnsetType:
-                child = node.names.get(name)
-                if child is None:
-                    child = node.names[name] = Node()
-                _add(child, member, inner, times, total)
+        _add_members(node, type_, shape, times, total)
+
+
+def _add_members(node: Node, type_: _Type, shape: tuple[Any, ...], times: int, total: _Sum) -> None:
+    inner = iter(shape)
+    for name, member in type_.members:
+        own = None if member.fixed else next(inner)
+        if own is not UnsetType:
+            child = node.names.get(name)
+            if child is None:
+                child = node.names[name] = Node()
+            _add(child, member, own, times, total)
 
 
 def _tally(node: Node, kind: str, times: int, total: _Sum) -> None:
