@@ -90,8 +90,9 @@ def control(on: Resources) -> list[Grant]:
 
 def fanout(on: Resources) -> list[Grant]:
     return [
-        Grant(("dynamodb:Query",), (on.config,)),
+        Grant(("dynamodb:Query", "dynamodb:GetItem"), (on.config,)),
         Grant(("dynamodb:PutItem",), (on.receipts,)),
+        Grant(("kinesis:PutRecords",), (on.stream,)),
         Grant(("sqs:SendMessage",), (on.queues,), why_wide=QUEUES),
         Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
         *_reads_stream(on),

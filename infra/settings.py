@@ -55,6 +55,7 @@ class Environments:
     def fanout(self) -> dict[str, str]:
         return {
             **self._caches,
+            "PENSTOCK_STREAM_ARN": self.on.stream,
             "PENSTOCK_CONFIG_TABLE": self.names.config,
             "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
             "PENSTOCK_FAILURE_BUCKET": self.names.failure_bucket,

@@ -11,7 +11,10 @@ from typing import Any
 from penstock.domain.books import DeliverReceipt, FanoutReceipt
 from penstock.domain.delivery import Answer
 from penstock.domain.progress import Progress
-from penstock.errors import QueueGone
+from penstock.domain.run import Run, decode_run
+from penstock.domain.stream_record import StreamRecord
+from penstock.domain.tracking_plan import Compiled
+from penstock.errors import QueueGone, StreamUnavailable
 from penstock.steps import deliver as deliver_step
 from penstock.steps.fan_out import Message as Outgoing
 
@@ -149,6 +152,30 @@ class MemoryProgress:
 
     def write(self, workspace: str, destination: str, job_id: str, progress: Progress) -> None:
         self.notes[workspace, destination, job_id] = progress
+
+
+@dataclass
+class MemoryPlans:
+    """Tracking plans by workspace and source."""
+
+    plans: dict[tuple[str, str], Compiled] = field(default_factory=dict)
+
+    def get(self, of: tuple[str, str]) -> Compiled | None:
+        return self.plans.get(of)
+
+
+@dataclass
+class MemoryStream:
+    """The stream as it is written to; a call never carries two records of one key."""
+
+    runs: list[Run] = field(default_factory=list)
+    down: bool = False
+
+    def put(self, records: Sequence[StreamRecord]) -> None:
+        if self.down:
+            raise StreamUnavailable("down")
+        assert len({record.partition_key for record in records}) == len(records)
+        self.runs += [decode_run(record.data) for record in records]
 
 
 class MemoryParked:

@@ -10,7 +10,17 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Response
 
-from functions.control import audit, description, destinations, schema, sources, tokens, workspaces, write_keys
+from functions.control import (
+    audit,
+    description,
+    destinations,
+    schema,
+    sources,
+    tokens,
+    tracking_plans,
+    workspaces,
+    write_keys,
+)
 from functions.control.serving import failure
 from penstock.domain.http_event import rest_event
 
@@ -19,6 +29,7 @@ RESOURCES = (
     sources.resource,
     write_keys.resource,
     schema.resource,
+    tracking_plans.resource,
     destinations.resource,
     tokens.resource,
     audit.resource,

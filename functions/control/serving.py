@@ -92,7 +92,7 @@ def _received(operation: Operation, request: Request, ids: Mapping[str, str]) ->
         tokens.require(caller, operation.scope)
     for name, value in ids.items():
         _require_well_formed(name, value)
-    body = bodies.decode(_body(request), operation.body) if operation.body else None
+    body = bodies.decode(_body(request), operation.body, operation.longest_body) if operation.body else None
     return Call(caller, ports, ids, request.query_params or {}, body)
 
 

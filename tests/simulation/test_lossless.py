@@ -29,7 +29,16 @@ from penstock.steps import fan_out as fan_out_step
 from penstock.steps.deliver import Batch, deliver
 from penstock.steps.fan_out import Record, fan_out
 from tests.builders_pipeline import SHARD, WORKSPACE, event, record_of, route, run_of, url_of, webhook
-from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryProgress, MemoryQueues, MemoryReceipts
+from tests.fakes_pipeline import (
+    Clock,
+    Inline,
+    MemoryParked,
+    MemoryPlans,
+    MemoryProgress,
+    MemoryQueues,
+    MemoryReceipts,
+    MemoryStream,
+)
 
 T = TypeVar("T")
 USERS = ("ada", "grace", "edsger")
@@ -179,6 +188,8 @@ class Hub:
             queues=self.queues,
             receipts=Stormy(self.receipts, self.weather),
             parked=MemoryParked(),
+            plans=MemoryPlans(),
+            stream=MemoryStream(),
             threads=Inline(),
             now=self.iso,
             sleep=self.sleep,

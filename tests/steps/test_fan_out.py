@@ -20,7 +20,7 @@ from penstock.domain.subscription import parse
 from penstock.errors import QueueUnavailable, StoreUnavailable
 from penstock.steps.fan_out import LARGEST_CALL, MOST_QUEUES_AT_ONCE, PAUSES_S, Message, Outcome, Ports, Record, fan_out
 from tests.builders_pipeline import DESTINATION, SHARD, WORKSPACE, event, record_of, route, run_of, url_of
-from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryQueues, MemoryReceipts
+from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts, MemoryStream
 
 OTHER = "dst_bbbbbbbbbbbb"
 AT = "2026-11-23T16:00:01.000Z"
@@ -34,6 +34,8 @@ class Works:
     queues: MemoryQueues = field(default_factory=lambda: MemoryQueues(Clock()))
     receipts: MemoryReceipts = field(default_factory=MemoryReceipts)
     parked: MemoryParked = field(default_factory=MemoryParked)
+    plans: MemoryPlans = field(default_factory=MemoryPlans)
+    stream: MemoryStream = field(default_factory=MemoryStream)
     threads: Executor = field(default_factory=Inline)
     pauses: list[float] = field(default_factory=list)
 
@@ -45,7 +47,17 @@ class Works:
         return self.routes if workspace == WORKSPACE else ()
 
     def fan_out(self, *records: Record) -> Outcome:
-        ports = Ports(self, self.queues, self.receipts, self.parked, self.threads, lambda: AT, self.pauses.append)
+        ports = Ports(
+            self,
+            self.queues,
+            self.receipts,
+            self.parked,
+            self.plans,
+            self.stream,
+            self.threads,
+            lambda: AT,
+            self.pauses.append,
+        )
         return fan_out(records, ports)
 
     def sent(self, destination: str = DESTINATION, key: str | None = None) -> list[int]:

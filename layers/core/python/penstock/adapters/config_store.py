@@ -30,6 +30,7 @@ from penstock.domain.destinations import Destination, Unfinished
 from penstock.domain.paging import Window
 from penstock.domain.sources import Source, WriteKeyItem
 from penstock.domain.tokens import Token
+from penstock.domain.tracking_plan import Plan, PlanVersion
 from penstock.domain.workspaces import Registration, Workspace
 from penstock.errors import StoreUnavailable
 
@@ -98,6 +99,17 @@ class UnfinishedRow(Row):
     started_at = NumberAttribute()
 
 
+class PlanRow(Row):
+    content = BinaryAttribute(legacy_encoding=False)
+    active = BooleanAttribute()
+    created_at = UnicodeAttribute()
+
+
+class PlanVersionRow(Row):
+    content = BinaryAttribute(legacy_encoding=False)
+    created_at = UnicodeAttribute()
+
+
 class TokenRow(NamedRow):
     hash = UnicodeAttribute()
     scopes: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)
@@ -123,6 +135,8 @@ ROWS: dict[type[Item], type[Row]] = {
     Destination: DestinationRow,
     Unfinished: UnfinishedRow,
     Token: TokenRow,
+    Plan: PlanRow,
+    PlanVersion: PlanVersionRow,
 }
 
 

@@ -18,10 +18,10 @@ _PLACE = re.compile(r" - at (`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _NAMED = re.compile(r"(?:unknown|missing required) field `(?P<name>[^`]*)`")
 
 
-def decode(body: bytes, wanted: type[B]) -> B:
-    """The body as `wanted`. Raises `Invalid` or `TooLarge`."""
-    if len(body) > LONGEST:
-        raise TooLarge("body_too_large", f"a body has at most {LONGEST} bytes")
+def decode(body: bytes, wanted: type[B], longest: int = LONGEST) -> B:
+    """The body, of at most `longest` bytes, as `wanted`. Raises `Invalid` or `TooLarge`."""
+    if len(body) > longest:
+        raise TooLarge("body_too_large", f"a body has at most {longest} bytes")
     try:
         found = msgspec.json.decode(body, type=wanted)
     except msgspec.ValidationError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from penstock.domain import bodies
 from penstock.domain.paging import LONGEST_CURSOR, MOST, USUAL
 
 Json = dict[str, Any]
@@ -21,6 +22,7 @@ PATTERNS = {
     "key": "^[a-z0-9]{36}$",
     "destination_id": "^dst_[a-z0-9]{12}$",
     "token_id": "^tok_[a-z0-9]{12}$",
+    "version": "^[1-9][0-9]{0,7}$",
     "event": "^[^/]+$",
     "call": "^(identify|page|screen|group|alias)$",
 }
@@ -89,6 +91,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     paged: bool = False
     query: tuple[Parameter, ...] = ()
     or_document: bool = False
+    longest_body: int = bodies.LONGEST
     conflicts: bool = False
 
     @property

@@ -14,7 +14,10 @@ EMPTY = Raw(b"{}")
 
 
 class Run(msgspec.Struct, omit_defaults=True):
-    """One record of the stream. Times are ISO 8601 UTC with milliseconds; `sent_at` is as the client gave it."""
+    """One record of the stream. Times are ISO 8601 UTC with milliseconds; `sent_at` is as the client gave it.
+
+    `forwarded` events came to their source because another one's tracking plan sent them on; that happens once.
+    """
 
     v: int
     workspace: str
@@ -26,6 +29,7 @@ class Run(msgspec.Struct, omit_defaults=True):
     integrations: Raw = EMPTY
     sent_at: str | None = None
     bulk: bool = False
+    forwarded: bool = False
 
 
 _decode_run = msgspec.json.Decoder(Run).decode

@@ -12,9 +12,12 @@ import msgspec
 
 from penstock.domain import routing
 from penstock.domain.books import FanoutReceipt
+from penstock.domain.enforcement import Enforced, enforced
 from penstock.domain.job import Job, encode_job, group_of
 from penstock.domain.routing import Route
-from penstock.domain.run import decode_run
+from penstock.domain.run import Run, decode_run
+from penstock.domain.stream_record import StreamRecord, record_of
+from penstock.domain.tracking_plan import Compiled
 from penstock.errors import QueueGone, QueueUnavailable
 
 MOST_QUEUES_AT_ONCE = 16
@@ -42,6 +45,18 @@ class Routes(Protocol):
     """The destinations of a workspace. Raises `StoreUnavailable`."""
 
     def get(self, workspace: str) -> Sequence[Route]: ...
+
+
+class Plans(Protocol):
+    """The tracking plan of a (workspace, source), if it has one. Raises `StoreUnavailable`: an outage is no absence."""
+
+    def get(self, of: tuple[str, str]) -> Compiled | None: ...
+
+
+class Stream(Protocol):
+    """Where forwarded events begin anew. Raises `StreamUnavailable`."""
+
+    def put(self, records: Sequence[StreamRecord]) -> None: ...
 
 
 class Queues(Protocol):
@@ -72,6 +87,8 @@ class Ports:
     queues: Queues
     receipts: Receipts
     parked: Parked
+    plans: Plans
+    stream: Stream
     threads: Executor
     now: Callable[[], str]
     sleep: Callable[[float], None]
@@ -107,7 +124,8 @@ class Outcome:
 
 def fan_out(records: Sequence[Record], ports: Ports) -> Outcome:
     """Raises `Unavailable` where the whole batch has to be replayed."""
-    loads, unreadable = _loads(records, ports)
+    loads, forwarded, unreadable = _loads(records, ports)
+    _forward(forwarded, ports.stream)
     settled = [ports.threads.submit(_settle, load, ports) for load in loads]
     wait(settled)  # for all of them, before any trouble is raised: nothing may be sent once the replay has begun
     for each in settled:
@@ -116,25 +134,50 @@ def fan_out(records: Sequence[Record], ports: Ports) -> Outcome:
     return Outcome(failed, unreadable, sum(load.sent for load in loads))
 
 
-def _loads(records: Iterable[Record], ports: Ports) -> tuple[list[_Load], tuple[str, ...]]:
-    """What the records bring to each destination. What is no run is parked: it blocks nothing and is not lost."""
+def _loads(records: Iterable[Record], ports: Ports) -> tuple[list[_Load], list[Run], tuple[str, ...]]:
+    """What the records bring to each destination, and what plans forward.
+
+    What is no run is parked: it blocks nothing and is not lost. What a plan blocks is filtered for every destination.
+    """
     loads: dict[str, _Load] = {}
-    unreadable = []
+    forwarded, unreadable = [], []
     for record in records:
         try:
-            run = decode_run(record.data)
+            whole = decode_run(record.data)
+            run, other = _enforced(whole, ports.plans)
             found = routing.wanted(run, ports.routes.get(run.workspace))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             ports.parked.keep(record.id, record.data)
             unreadable.append(record.id)
             continue
+        forwarded += [] if other is None else [other]
         for route, events in found:
             load = loads.setdefault(route.id, _Load(run.workspace, route))
-            load.counts[record.id] = (len(run.events), len(run.events) - len(events))
+            load.counts[record.id] = (len(whole.events), len(whole.events) - len(events))
             if events:
                 line = load.lines.setdefault(group_of(run.source, run.key), deque())
                 line.extend(_Waiting(job, record.id) for job in routing.jobs(run, events, route.id, record.id))
-    return list(loads.values()), tuple(unreadable)
+    return list(loads.values()), forwarded, tuple(unreadable)
+
+
+def _enforced(run: Run, plans: Plans) -> Enforced:
+    plan = plans.get((run.workspace, run.source))
+    return Enforced(run, None) if plan is None else enforced(run, plan)
+
+
+def _forward(runs: Sequence[Run], stream: Stream) -> None:
+    """In order for each key: no call carries two records of one."""
+    left = [record_of(run) for run in runs]
+    while left:
+        call: dict[str, StreamRecord] = {}
+        behind = []
+        for record in left:
+            if record.partition_key in call:
+                behind.append(record)
+            else:
+                call[record.partition_key] = record
+        stream.put(list(call.values()))
+        left = behind
 
 
 def _settle(load: _Load, ports: Ports) -> None:

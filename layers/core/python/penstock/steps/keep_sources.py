@@ -7,9 +7,11 @@ from collections.abc import Callable
 from msgspec import UNSET
 
 from penstock.domain import sources
+from penstock.domain.config import Remove
 from penstock.domain.ids import WRITE_KEY_SECRET_LENGTH
 from penstock.domain.sources import NewSource, Source, SourceChange, WriteKey, WriteKeyChange
 from penstock.domain.tokens import Caller
+from penstock.domain.tracking_plan import Plan
 from penstock.steps.record import Ledger, settled
 
 
@@ -46,7 +48,9 @@ def change_source(ledger: Ledger, caller: Caller, source_id: str, change: Source
 def delete_source(ledger: Ledger, caller: Caller, source_id: str) -> None:
     def attempt() -> bool | None:
         item = ledger.get(Source, caller.workspace_id, source_id)
-        return None if ledger.commit(caller, "source.deleted", item, sources.removed(item)) else True
+        plan = ledger.store.find(Plan, caller.workspace_id, source_id)
+        steps = sources.removed(item) + ([] if plan is None else [Remove(plan)])
+        return None if ledger.commit(caller, "source.deleted", item, steps) else True
 
     settled(attempt)
 

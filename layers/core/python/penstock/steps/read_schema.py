@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -15,6 +15,7 @@ from penstock.domain.schema_changes import Change
 from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_lattice import Policy
 from penstock.domain.schema_view import ChangeList, EventList, Listed, Reading
+from penstock.domain.tracking_plan import MOST_RULES, Call, NewPlan, Rule
 from penstock.errors import NotFound
 
 LIST = "event"
@@ -77,6 +78,18 @@ def events(workspace: str, source: str, asked: Window, ports: Ports) -> EventLis
     rows = schema_view.summaries(ports.schemas.listed(f"{workspace}#{source}", asked.after))
     shown, more = paging.cut(list(islice(rows, asked.limit + 1)), asked, LIST, workspace)
     return EventList([each.summary for each in shown], more)
+
+
+def inferred_plan(workspace: str, source: str, name: str, ports: Ports) -> NewPlan:
+    """A plan that all events observed so far follow, as a draft. Events past the most rules of a plan are left out."""
+    rows = schema_view.summaries(ports.schemas.listed(f"{workspace}#{source}", None))
+    rules = []
+    for row in islice(rows, MOST_RULES):
+        key = EventKey(workspace, source, row.summary.call, row.summary.event)
+        found = ports.schemas.read(key).schema
+        if found is not None:
+            rules.append(Rule(cast(Call, key.call), json_schema.json_schema(found), key.event))
+    return NewPlan(f"{name[:90]}, inferred", rules)
 
 
 def changes(workspace: str, source: str, after: int, limit: int, wait_s: float, ports: Ports) -> ChangeList:

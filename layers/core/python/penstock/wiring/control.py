@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.session import get_session
 
 from penstock import settings
+from penstock.adapters import plan_validator
 from penstock.adapters.change_feed import ChangeFeed
 from penstock.adapters.config_store import ConfigStore, Place
 from penstock.adapters.operator_secret import OperatorSecret
@@ -21,6 +22,7 @@ from penstock.adapters.queue_provision import QueueProvision
 from penstock.adapters.schema_table import SchemaTable
 from penstock.adapters.secret_cipher import SecretCipher
 from penstock.domain.ids import ALPHABET
+from penstock.domain.tracking_plan import Compiled, NewPlan
 from penstock.settings import Settings
 from penstock.steps import read_schema
 from penstock.steps.authenticate import OperatorToken
@@ -38,6 +40,7 @@ class Ports:
     works: Works
     operator: OperatorToken
     schema: read_schema.Ports
+    compiled_plan: Callable[[NewPlan], Compiled]
 
 
 @cache
@@ -55,7 +58,8 @@ def ports() -> Ports:
         given.allow_loopback,
     )
     secret = OperatorSecret(client("secretsmanager"), given.operator_secret_arn)
-    return Ports(ledger, works, OperatorToken(secret.read, time.monotonic), _schema(client("dynamodb"), given))
+    operator = OperatorToken(secret.read, time.monotonic)
+    return Ports(ledger, works, operator, _schema(client("dynamodb"), given), plan_validator.compiled)
 
 
 def _schema(dynamodb: Any, given: Settings) -> read_schema.Ports:

@@ -13,13 +13,18 @@ from botocore.config import Config
 from botocore.session import get_session
 
 from penstock import settings
+from penstock.adapters.aws_wire import AwsWire, WireFailed
 from penstock.adapters.destination_queue import DestinationQueues
+from penstock.adapters.event_stream import KinesisStream
 from penstock.adapters.parked_records import ParkedRecords
+from penstock.adapters.plan_table import PlanTable
 from penstock.adapters.receipts import ReceiptTable
 from penstock.adapters.routes import RouteTable
+from penstock.domain.sigv4 import Signer
 from penstock.settings import Settings
 from penstock.steps.fan_out import MOST_QUEUES_AT_ONCE, Ports
 from penstock.steps.look_up import LookUp
+from penstock.wiring.plans import CompiledPlans
 
 STORES = Config(
     connect_timeout=2,
@@ -42,15 +47,23 @@ def given() -> Settings:
 def ports() -> Ports:
     dynamodb = _client("dynamodb", STORES)
     routes = RouteTable(dynamodb, given().config_table)
+    plans = CompiledPlans(PlanTable(dynamodb, given().config_table))
     return Ports(
         routes=LookUp(routes.read, given().cache_fresh_s, given().cache_stale_s),
         queues=DestinationQueues(_client("sqs", QUEUES)),
         receipts=ReceiptTable(dynamodb, given().receipts_table, time.time, new_id),
         parked=ParkedRecords(_client("s3", STORES), given().failure_bucket),
+        plans=LookUp(plans.read, given().cache_fresh_s, given().cache_stale_s),
+        stream=_stream(),
         threads=ThreadPoolExecutor(MOST_QUEUES_AT_ONCE),
         now=now,
         sleep=time.sleep,
     )
+
+
+def _stream() -> KinesisStream:
+    signer = Signer(given().access_key, given().secret_key, given().session_token, given().region, "kinesis")
+    return KinesisStream(AwsWire(given().endpoint_of("kinesis"), signer), given().stream_arn, (WireFailed,))
 
 
 def now() -> str:
