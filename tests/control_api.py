@@ -177,6 +177,7 @@ def environment() -> dict[str, str]:
         "PENSTOCK_AUDIT_TABLE": "penstock-test-audit",
         "PENSTOCK_SCHEMAS_TABLE": "penstock-test-schemas",
         "PENSTOCK_CHANGES_TABLE": "penstock-test-changes",
+        "PENSTOCK_LONGEST_WAIT_S": "0.3",
         "PENSTOCK_OPERATOR_SECRET_ARN": secret["ARN"],
         "PENSTOCK_SECRETS_KEY_ARN": key,
         "PENSTOCK_DELIVER_FUNCTION_ARN": make_deliver(),

@@ -25,7 +25,6 @@ WAIT = Parameter(
 )
 _VERSION = re.compile(AFTER.schema["pattern"])
 _SECONDS = re.compile(r"[1-5]?[0-9]|60")
-LONGEST_WAIT_S = 8  # what callers' HTTP clients bear
 
 
 @resource.operation(
@@ -104,7 +103,7 @@ def changes(call: Call) -> ChangeList:
     if not _SECONDS.fullmatch(wait):
         raise Invalid("invalid_wait", "wait is a whole number of seconds from 0 to 60", "wait")
     limit = read_schema.CHANGES_AT_ONCE
-    wait_s = min(int(wait), LONGEST_WAIT_S)
+    wait_s = min(int(wait), call.ports.longest_wait_s)
     return read_schema.changes(source.workspace_id, source.id, int(after), limit, wait_s, call.ports.schema)
 
 

@@ -32,7 +32,13 @@ def save(call: Call) -> PlanView:
 
 
 @resource.operation(
-    "GET", PLAN, name="getTrackingPlan", summary="Read a source's tracking plan", scope="sources:read", answer=PlanView
+    "GET",
+    PLAN,
+    name="getTrackingPlan",
+    summary="Read a source's tracking plan",
+    scope="sources:read",
+    answer=PlanView,
+    may_be_absent=True,
 )
 def read(call: Call) -> PlanView:
     found = keep_plans.present_plan(call.ports.ledger, call.caller, call.ids["source_id"])
@@ -47,6 +53,7 @@ def read(call: Call) -> PlanView:
     scope="sources:write",
     status=204,
     conflicts=True,
+    may_be_absent=True,
 )
 def delete(call: Call) -> None:
     keep_plans.delete_plan(call.ports.ledger, call.caller, call.ids["source_id"])

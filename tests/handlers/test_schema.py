@@ -11,12 +11,15 @@ from urllib.parse import quote
 
 import boto3
 import jsonschema
+import msgspec
 import pytest
 
 from functions.schema.handler import ReplayBatch
 from functions.schema.handler import handler as track
 from functions.schema_changes.handler import handler as publish
+from penstock.adapters.plan_validator import compiled
 from penstock.domain.schema_event import EventKey
+from penstock.domain.tracking_plan import NewPlan, findings
 from penstock.steps.track_schema import Known, Memory
 from penstock.wiring import schema as schema_wiring
 from penstock.wiring import schema_changes as changes_wiring
@@ -268,3 +271,16 @@ def test_a_source_says_what_becomes_of_contradictions(hub: Hub) -> None:
         found[policy] = hub.paths()["properties.total"]["type"]
     assert found == {"variant": "integer", "widen": "string", "strict": "integer"}
     assert hub.tenant.call("PATCH", f"/control/sources/{hub.cloud.source}", {"schema_policy": "x"}).status == 400
+
+
+def test_an_inferred_plan_finds_nothing_in_what_it_was_inferred_from(hub: Hub) -> None:
+    sent = [event(1, properties={"total": 1}), event(2, properties={"total": None, "tags": ["x"]})]
+    for each in sent:
+        hub.send(each)
+    base = f"/control/sources/{hub.cloud.source}/tracking-plan"
+    draft = hub.tenant.call("POST", f"{base}/infer").body
+    draft |= {"violation": "block", "unplanned_property": "block", "unplanned_event": "block"}
+    assert hub.tenant.call("PUT", base, draft).status == 200
+    plan = compiled(msgspec.convert(draft, NewPlan))
+    assert [findings(each, plan) for each in sent] == [[], []]
+    assert findings(event(3, properties={"total": "x", "more": 1}), plan)

@@ -17,9 +17,10 @@ from penstock.domain.books import FanoutReceipt, add_up
 from penstock.domain.job import decode_job
 from penstock.domain.routing import Route
 from penstock.domain.subscription import parse
-from penstock.errors import QueueUnavailable, StoreUnavailable
+from penstock.errors import QueueUnavailable, StoreUnavailable, StreamUnavailable
 from penstock.steps.fan_out import LARGEST_CALL, MOST_QUEUES_AT_ONCE, PAUSES_S, Message, Outcome, Ports, Record, fan_out
-from tests.builders_pipeline import DESTINATION, SHARD, WORKSPACE, event, record_of, route, run_of, url_of
+from tests.builders_pipeline import DESTINATION, SHARD, SOURCE, WORKSPACE, event, record_of, route, run_of, url_of
+from tests.builders_plans import compiled, properties_of, rule
 from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts, MemoryStream
 
 OTHER = "dst_bbbbbbbbbbbb"
@@ -301,3 +302,57 @@ def test_whatever_is_refused_and_replayed_each_user_stays_in_order(plan: Any, us
     for user in set(users):
         assert works.sent(key=f"user-{user}") == [n for n, each in enumerate(users) if each == user]
     assert add_up(works.receipts.read(WORKSPACE, DESTINATION)).accepted == len(users)
+
+
+def planned(works: Works, **actions: Any) -> None:
+    schema = properties_of(n={"type": "number"})
+    works.plans.plans[WORKSPACE, SOURCE] = compiled(rule(schema, "Counted"), **actions)
+
+
+def test_what_a_plan_blocks_is_filtered_for_every_destination_and_the_books_say_so() -> None:
+    works = Works(routes=(route(), route(OTHER)))
+    planned(works, violation="block")
+    works.fan_out(record_of(run_of(event(1), event(2, properties={"n": "two"}), event(3))))
+    for destination in (DESTINATION, OTHER):
+        assert works.sent(destination) == [1, 3]
+        books = add_up(works.receipts.read(WORKSPACE, destination))
+        assert (books.accepted, books.filtered) == (3, 1)
+
+
+def test_what_a_plan_forwards_begins_anew_at_the_other_source_in_order() -> None:
+    works = Works()
+    planned(works, violation="forward", forward_to="src_bbbbbbbbbbbb")
+    runs = [run_of(event(n, properties={"n": str(n)})) for n in range(3)]
+    works.fan_out(*[record_of(run, n) for n, run in enumerate(runs, 1)])
+    assert works.sent() == []
+    assert [decoded(run.events[0])["properties"]["n"] for run in works.stream.runs] == ["0", "1", "2"]
+    assert {(run.source, run.forwarded) for run in works.stream.runs} == {("src_bbbbbbbbbbbb", True)}
+
+
+def test_a_batch_is_not_done_before_what_it_forwards_is_in_the_stream() -> None:
+    works = Works()
+    planned(works, violation="forward", forward_to="src_bbbbbbbbbbbb")
+    works.stream.down = True
+    with pytest.raises(StreamUnavailable):
+        works.fan_out(record_of(run_of(event(1, properties={"n": "x"}))))
+    assert works.sent() == []
+
+
+def test_an_outage_of_the_store_is_no_absence_of_a_plan() -> None:
+    class Down(MemoryPlans):
+        def get(self, of: tuple[str, str]) -> Any:
+            raise StoreUnavailable("down")
+
+    works = Works(plans=Down())
+    with pytest.raises(StoreUnavailable):
+        works.fan_out(record_of(run_of(event(1))))
+    assert works.sent() == []
+
+
+def test_a_destination_is_told_what_its_events_did_against_the_plan() -> None:
+    works = Works()
+    planned(works)
+    works.fan_out(record_of(run_of(event(1, properties={"n": "x"}))))
+    [held] = works.queues.queues[url_of(DESTINATION)].held
+    [sent] = decode_job(held.body).run.events
+    assert [each["rule"] for each in decoded(sent)["context"]["violations"]] == ["track/Counted:properties.n:type"]

@@ -112,6 +112,11 @@ class Settings:
         return self._number("PENSTOCK_SCHEMA_FRESH_S", 0.2)
 
     @property
+    def longest_wait_s(self) -> float:
+        """For how long at most a request may wait for something to happen, in seconds: what callers' clients bear."""
+        return self._number("PENSTOCK_LONGEST_WAIT_S", 8.0)
+
+    @property
     def schema_stale_s(self) -> float:
         """Up to this age it is still answered while it is asked for anew, in seconds."""
         return self._number("PENSTOCK_SCHEMA_STALE_S", 1.0)

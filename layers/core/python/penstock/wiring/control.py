@@ -41,6 +41,7 @@ class Ports:
     operator: OperatorToken
     schema: read_schema.Ports
     compiled_plan: Callable[[NewPlan], Compiled]
+    longest_wait_s: float
 
 
 @cache
@@ -59,7 +60,9 @@ def ports() -> Ports:
     )
     secret = OperatorSecret(client("secretsmanager"), given.operator_secret_arn)
     operator = OperatorToken(secret.read, time.monotonic)
-    return Ports(ledger, works, operator, _schema(client("dynamodb"), given), plan_validator.compiled)
+    return Ports(
+        ledger, works, operator, _schema(client("dynamodb"), given), plan_validator.compiled, given.longest_wait_s
+    )
 
 
 def _schema(dynamodb: Any, given: Settings) -> read_schema.Ports:
