@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -21,10 +22,16 @@ async def authenticate(request: web.Request, handler: Any) -> web.StreamResponse
 
 
 class FakeControl:
-    """One workspace; pages hold two items, so that a list of three has two pages."""
+    """One workspace; pages hold two items, so that a list of three has two pages.
+
+    `schemas` and `changes` are those of every source. Who waits for a change waits no longer than `meanwhile` takes.
+    """
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, dict[str, Any]]] = {"sources": {}, "destinations": {}, "tokens": {}}
+        self.schemas: list[dict[str, Any]] = []
+        self.changes: list[dict[str, Any]] = []
+        self.meanwhile: Callable[[], None] = lambda: None
         self._made = 0
 
     def app(self) -> web.Application:
@@ -34,6 +41,11 @@ class FakeControl:
         app.router.add_post(keys + "/{key}/rotate", self.add_key)
         app.router.add_patch(keys + "/{key}", self.change_key)
         app.router.add_delete(keys + "/{key}", self.delete_key)
+        schema = "/control/sources/{id}/schema"
+        app.router.add_get(schema, self.events)
+        app.router.add_get(schema + "/events", self.schema)
+        app.router.add_get(schema + "/calls/{call}", self.schema)
+        app.router.add_get(schema + "/changes", self.changed)
         app.router.add_get("/control/{kind}", self.listed)
         app.router.add_post("/control/{kind}", self.create)
         app.router.add_get("/control/{kind}/{id}", self.read)
@@ -91,6 +103,24 @@ class FakeControl:
         source = self.items["sources"][request.match_info["id"]]
         source["write_keys"] = [key for key in source["write_keys"] if key["key"] != request.match_info["key"]]
         return web.Response(status=204)
+
+    async def events(self, request: web.Request) -> web.Response:
+        begin = int(request.query.get("next", "0"))
+        fields = ("call", "event", "count", "first_seen", "last_seen")
+        shown = [{field: each[field] for field in fields} for each in self.schemas[begin : begin + 2]]
+        return web.json_response({"events": shown, "next": str(begin + 2) if len(self.schemas) > begin + 2 else None})
+
+    async def schema(self, request: web.Request) -> web.Response:
+        wanted = (request.match_info.get("call", "track"), request.query.get("event"))
+        found = [each for each in self.schemas if (each["call"], each["event"]) == wanted]
+        return web.json_response(found[0]) if found else failure(404, "event_not_found", "no such call has been seen")
+
+    async def changed(self, request: web.Request) -> web.Response:
+        after = int(request.query["after"])
+        if int(request.query.get("wait", "0")) and not self.changes[after:]:
+            self.meanwhile()
+        found = self.changes[after : after + 2]
+        return web.json_response({"changes": found, "next": str(after + len(found))})
 
     def _item(self, request: web.Request) -> dict[str, Any] | None:
         return self.items[request.match_info["kind"]].get(request.match_info["id"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -123,6 +126,115 @@ def test_a_token_is_made_with_its_scopes_and_deleted(hub: Hub, control: FakeCont
     assert control.items["tokens"][token]["scopes"] == ["sources:read", "audit:read"]
     assert run("tokens", "delete", token)[0] == 0
     assert run("tokens", "list")[1].strip() == "none"
+
+
+def seen(event: str | None, call: str = "track", **more: Any) -> dict[str, Any]:
+    """What the API answers of an event."""
+    times = {"first_seen": "2026-01-01T00:00:00.000Z", "last_seen": "2026-01-02T00:00:00.000Z"}
+    known = {"call": call, "event": event, "table": "orders", "version": 3, "count": 7, **times}
+    return {**known, "paths": [], "guards": [], **more}
+
+
+def path_seen(path: str, *kinds: str, **more: Any) -> dict[str, Any]:
+    known = {"path": path, "kinds": list(kinds), "type": kinds[0], "column": "a_column", "variants": [], "count": 5}
+    return {**known, "conflict": False, "counts": {}, "first_seen": "", "last_seen": "", **more}
+
+
+def change(version: int, event: str | None = "Ordered", call: str = "track") -> dict[str, Any]:
+    """What the feed tells of a property that was text and is a number."""
+    what = {"change": "conflict", "path": "properties.total", "kind": "number", "kinds": ["number", "string"]}
+    column = {"type": "number", "column": "total__number"}
+    return {"version": version, **what, "call": call, "event": event, **column, "at": "2026-01-01T00:00:00.000Z"}
+
+
+@pytest.fixture
+def watched(control: FakeControl, run: Run) -> Callable[..., tuple[int, list[str]]]:
+    """Watch while things happen, one at each wait, and then interrupt: the exit code and the lines."""
+
+    def watch(*arguments: str, while_: Callable[[], None] = lambda: None) -> tuple[int, list[str]]:
+        happenings = iter([while_, interrupt])
+        control.meanwhile = lambda: next(happenings)()
+        code, said, complaint = run("schema", *arguments, "--watch")
+        assert complaint == ""
+        return code, said.splitlines()
+
+    return watch
+
+
+def interrupt() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def test_a_sources_events_are_listed_with_their_counts(hub: Hub, control: FakeControl, run: Run) -> None:
+    control.schemas = [seen(None, "identify", count=2), seen("Ordered"), seen("Shipped/\x1b[31mlate")]
+    code, said, _ = run("schema", "src_1")
+    assert code == 0
+    assert [line.split()[:3] for line in said.splitlines()[1:]] == [
+        ["identify", "2", "2026-01-01T00:00:00.000Z"],
+        ["track", "Ordered", "7"],
+        ["track", "Shipped/\\x1b[31mlate", "7"],
+    ]
+    assert [each["event"] for each in json.loads(run("schema", "src_1", "--json")[1])] == [
+        None,
+        "Ordered",
+        "Shipped/\x1b[31mlate",
+    ]
+
+
+def test_an_events_paths_are_shown_with_what_contradicts_itself_and_what_guards_it(
+    hub: Hub, control: FakeControl, run: Run
+) -> None:
+    variants = [{"column": "total__string", "type": "string"}]
+    conflict = path_seen("properties.total", "number", "string", column="total", variants=variants, conflict=True)
+    guard = {"guard": "key_explosion", "path": "properties.by.*", "limit": 100, "message": "so many are keys"}
+    found = seen("Ordered/late", paths=[conflict, path_seen("properties.by.*", "integer")], guards=[guard])
+    control.schemas = [found]
+    code, said, _ = run("schema", "src_1", "Ordered/late")
+    assert code == 0
+    head, _, total, by, guarded = said.splitlines()
+    assert head.startswith("track Ordered/late: 7 from 2026-01-01T00:00:00.000Z to 2026-01-02")
+    assert " ".join(total.split()) == "properties.total number, string number total, total__string (string) 5 conflict"
+    assert " ".join(by.split()) == "properties.by.* integer integer a_column 5"
+    assert guarded == "guard key_explosion at properties.by.*: so many are keys (past 100)"
+    assert json.loads(run("schema", "src_1", "Ordered/late", "--json")[1]) == found
+
+
+def test_a_call_without_a_name_has_a_schema_too(hub: Hub, control: FakeControl, run: Run) -> None:
+    control.schemas = [seen(None, "identify")]
+    assert run("schema", "src_1", "--call", "identify")[1].startswith("identify: 7 from")
+    assert run("schema", "src_1", "identify")[2] == "penstock: no such call has been seen [404 event_not_found]\n"
+    assert run("schema", "src_1", "Ordered", "--call", "identify")[2].startswith("penstock: either EVENT or --call")
+
+
+def test_a_source_goes_by_its_name_where_it_is_the_only_one(hub: Hub, control: FakeControl, run: Run) -> None:
+    control.schemas = [seen("Ordered")]
+    for name in ("Shop", "Other", "Twin", "Twin"):
+        run("sources", "create", name)
+    assert "Ordered" in run("schema", "Shop")[1]
+    assert run("schema", "Nobody")[2] == "penstock: no source has the name 'Nobody'\n"
+    assert run("schema", "Twin")[2].startswith("penstock: 2 sources have the name 'Twin': give one of sou_")
+
+
+def test_what_is_new_is_watched_until_an_interruption(hub: Hub, control: FakeControl, watched: Any) -> None:
+    control.changes = [change(version) for version in range(1, 6)]
+    code, lines = watched("src_1", while_=lambda: control.changes.extend([change(6), change(7, None, "identify")]))
+    assert code == 130
+    assert lines == [
+        f"{named} properties.total number (kinds number, string; type number, column total__number)"
+        for named in (
+            "6 2026-01-01T00:00:00.000Z conflict track Ordered",
+            "7 2026-01-01T00:00:00.000Z conflict identify",
+        )
+    ]
+
+
+def test_one_event_or_one_call_is_watched_alone_and_from_the_start(
+    hub: Hub, control: FakeControl, watched: Any
+) -> None:
+    control.changes = [change(1), change(2, "Shipped"), change(3, None, "identify"), change(4)]
+    for subject, versions in ((["Ordered"], [1, 4]), (["--call", "identify"], [3]), ([], [1, 2, 3, 4])):
+        lines = watched("src_1", *subject, "--from-start", "--json")[1]
+        assert [json.loads(line)["version"] for line in lines] == versions
 
 
 def test_a_refusal_is_one_clear_line_and_a_one(hub: Hub, run: Run) -> None:

@@ -160,4 +160,3 @@ def plain(text: str) -> str:
 
 def show(text: str) -> None:
     console().print(plain(text), markup=False, highlight=False, soft_wrap=True)
-
