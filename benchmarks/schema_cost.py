@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from benchmarks.report import Row, within
-from benchmarks.schema_stream import batches, records
+from benchmarks.schema_stream import NoPlans, batches, records
 from penstock.adapters.parked_records import ParkedRecords
 from penstock.adapters.place_table import PlaceTable
 from penstock.adapters.schema_table import SchemaTable
@@ -46,6 +46,7 @@ def run() -> list[Row]:
             SchemaTable(client, "schemas"),  # type: ignore[arg-type]
             PlaceTable(client, "places", paths),  # type: ignore[arg-type]
             ParkedRecords(client, "failures"),
+            NoPlans(),
             Memory(),
             events,
         )

@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.schema_query import CHANGES, PLACES, SCHEMAS, client
-from benchmarks.schema_stream import batches, records
+from benchmarks.schema_stream import NoPlans, batches, records
 from penstock.adapters.change_feed import FeedPublisher
 from penstock.adapters.parked_records import ParkedRecords
 from penstock.adapters.place_table import PlaceTable
@@ -41,7 +41,7 @@ def main() -> None:
         places = Noting(dynamodb, PLACES, paths)
         places.owners = set()
         schemas = SchemaTable(dynamodb, SCHEMAS)
-        ports = Ports(schemas, places, ParkedRecords(dynamodb, "none"), Memory(), events)
+        ports = Ports(schemas, places, ParkedRecords(dynamodb, "none"), NoPlans(), Memory(), events)
         publishing = PublishPorts(places, FeedPublisher(dynamodb, CHANGES, PLACES), schemas, Variant(), lambda _: None)
         for turn in itertools.count():
             for batch in batches(records(20_000, source=f"src_import{turn:06d}")):

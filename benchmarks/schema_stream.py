@@ -18,6 +18,13 @@ EVENTS_IN_A_REQUEST = 20
 RECORDS_AT_ONCE = 1_000
 
 
+class NoPlans:
+    """No source has a tracking plan."""
+
+    def get(self, _: tuple[str, str]) -> None:
+        return None
+
+
 def records(events: int, source: str = "src_" + "b" * 12, hour: int = 0, first: int = 1) -> Iterator[Record]:
     """The runs of each request, from an hour of the day on; `first` is the first record's sequence number."""
     requests = _chunks(corpus.events(events), EVENTS_IN_A_REQUEST)

@@ -101,6 +101,7 @@ def fanout(on: Resources) -> list[Grant]:
 
 def schema(on: Resources) -> list[Grant]:
     return [
+        Grant(("dynamodb:GetItem",), (on.config,)),
         Grant(("dynamodb:UpdateItem",), (on.places,)),
         Grant(("dynamodb:Query", "dynamodb:PutItem"), (on.schemas,)),
         Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),

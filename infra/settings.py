@@ -65,6 +65,8 @@ class Environments:
     @property
     def schema(self) -> dict[str, str]:
         return {
+            **self._caches,
+            "PENSTOCK_CONFIG_TABLE": self.names.config,
             "PENSTOCK_PLACES_TABLE": self.names.places,
             "PENSTOCK_SCHEMAS_TABLE": self.names.schemas,
             "PENSTOCK_FAILURE_BUCKET": self.names.failure_bucket,

@@ -6,6 +6,7 @@ from functions.control.serving import Call, Resource
 from penstock.domain import plan_content
 from penstock.domain.sources import Source
 from penstock.domain.tracking_plan import NewPlan, PlanVersionList, PlanView
+from penstock.domain.violations import ViolationList
 from penstock.steps import keep_plans, read_schema
 
 resource = Resource("tracking plans")
@@ -38,7 +39,6 @@ def save(call: Call) -> PlanView:
     summary="Read a source's tracking plan",
     scope="sources:read",
     answer=PlanView,
-    may_be_absent=True,
 )
 def read(call: Call) -> PlanView:
     found = keep_plans.present_plan(call.ports.ledger, call.caller, call.ids["source_id"])
@@ -53,7 +53,6 @@ def read(call: Call) -> PlanView:
     scope="sources:write",
     status=204,
     conflicts=True,
-    may_be_absent=True,
 )
 def delete(call: Call) -> None:
     keep_plans.delete_plan(call.ports.ledger, call.caller, call.ids["source_id"])
@@ -86,6 +85,19 @@ def version(call: Call) -> PlanView:
     asked = int(call.ids["version"])
     found = keep_plans.plan_version(call.ports.ledger, call.caller, call.ids["source_id"], asked)
     return plan_content.view(found, asked)
+
+
+@resource.operation(
+    "GET",
+    PLAN + "/violations",
+    name="listViolations",
+    summary="Count what a source's events do against its tracking plan, by rule, with the latest samples' shapes",
+    scope="sources:read",
+    answer=ViolationList,
+)
+def violations(call: Call) -> ViolationList:
+    source = call.ports.ledger.get(Source, call.caller.workspace_id, call.ids["source_id"])
+    return read_schema.violations(source.workspace_id, source.id, call.ports.schema)
 
 
 @resource.operation(

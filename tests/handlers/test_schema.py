@@ -284,3 +284,21 @@ def test_an_inferred_plan_finds_nothing_in_what_it_was_inferred_from(hub: Hub) -
     plan = compiled(msgspec.convert(draft, NewPlan))
     assert [findings(each, plan) for each in sent] == [[], []]
     assert findings(event(3, properties={"total": "x", "more": 1}), plan)
+
+
+def test_violations_are_counted_by_rule_with_the_latest_shapes_and_no_values(hub: Hub) -> None:
+    base = f"/control/sources/{hub.cloud.source}/tracking-plan"
+    schema = {"properties": {"properties": {"properties": {"total": {"type": "number"}}}}}
+    rule = {"type": "track", "event": "Counted", "schema": schema}
+    assert hub.tenant.call("PUT", base, {"name": "Shop", "rules": [rule], "violation": "block"}).status == 200
+    for number, total in enumerate([1, "secret", 2, "secret", None, "secret"]):
+        hub.send(event(number, properties={"total": total}))
+    hub.send(event(7, event="Surprise", properties={"more": True}))
+    found = hub.tenant.call("GET", f"{base}/violations").body["violations"]
+    assert [(each["rule"], each["event"], each["count"], each["action"]) for each in found] == [
+        ("track/Counted:properties.total:type", "Counted", 4, "block"),
+        ("track:unplanned_event", "Surprise", 1, "allow"),
+    ]
+    assert [each["message_id"] for each in found[0]["samples"]] == ["m-5", "m-4", "m-3"]
+    assert found[0]["samples"][1]["shape"]["properties.total"] == "null"
+    assert "secret" not in json.dumps(found)

@@ -26,7 +26,7 @@ from penstock.steps.track_schema import Memory, Record
 from penstock.steps.track_schema import track_schema as track
 from tests.builders_pipeline import SOURCE, WORKSPACE
 from tests.builders_schema import event, record
-from tests.fakes_pipeline import Inline, MemoryParked
+from tests.fakes_pipeline import Inline, MemoryParked, MemoryPlans
 from tests.fakes_schema import MemoryFeed, MemoryPlaces, MemorySchemas
 
 OF_SOURCE = f"{WORKSPACE}#{SOURCE}"
@@ -108,9 +108,8 @@ class Hub:
 
     def batch(self, shard: str, records: Sequence[Record]) -> None:
         """One batch, again and again until it is through."""
-        ports = track_schema.Ports(
-            Fused(self.schemas, self.fuse), Fused(self.places, self.fuse), MemoryParked(), self.memory, Inline()
-        )
+        schemas, places = Fused(self.schemas, self.fuse), Fused(self.places, self.fuse)
+        ports = track_schema.Ports(schemas, places, MemoryParked(), MemoryPlans(), self.memory, Inline())
         while True:
             try:
                 track(shard, records, ports)

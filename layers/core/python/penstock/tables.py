@@ -54,7 +54,9 @@ SCHEMAS = Table(
     "schemas",
     "owner",
     "sk",
-    index=Index(SCHEMAS_BY_SOURCE, "source", "listed", ("call", "event", "events", "first_seen", "last_seen")),
+    index=Index(
+        SCHEMAS_BY_SOURCE, "source", "listed", ("call", "event", "events", "first_seen", "last_seen", "violations")
+    ),
 )
 CHANGES = Table("changes", "owner", "sk", feeds="schema_changes")
 

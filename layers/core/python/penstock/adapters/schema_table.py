@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
@@ -18,6 +19,7 @@ from penstock.domain.schema_counts import Count
 from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_model import EventSchema
 from penstock.domain.schema_view import EventSummary, Listed, Reading
+from penstock.domain.violations import Violation
 from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 SCHEMA = "now#schema"
 TODAY = "now#today#"
 PAST = "now#past#"
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder(dict[str, Violation]).decode
+
 TORN_READS = 4
 ROWS_AT_ONCE = 200
 CLASHES = frozenset({"ConditionalCheckFailedException", "TransactionCanceledException"})
@@ -61,6 +66,7 @@ class SchemaTable:
             "last_seen": {"S": count.tree.kinds[schema_tree.OBJECT].last},
             "events_before": {"N": str(count.events_before)},
             "began": {"S": count.began},
+            **({"violations": {"S": _encode(count.violations).decode()}} if count.violations else {}),
             **_counted(count),
         }
         unchanged = "attribute_not_exists(upto)" if known_upto == schema_counts.BEGINNING else "upto = :upto"
@@ -215,7 +221,12 @@ def _count(blob: _Blob) -> Count:
         schema_counts.unpacked(blob.blob),
         int(row.get("events_before", {}).get("N", 0)),
         row.get("began", {}).get("S", ""),
+        _violations(row),
     )
+
+
+def _violations(row: Mapping[str, Any]) -> dict[str, Violation]:
+    return _decode(row["violations"]["S"]) if "violations" in row else {}
 
 
 def _listed(item: Mapping[str, Any]) -> Listed:
@@ -226,7 +237,7 @@ def _listed(item: Mapping[str, Any]) -> Listed:
         first_seen=item["first_seen"]["S"],
         last_seen=item["last_seen"]["S"],
     )
-    return Listed(item["listed"]["S"].rpartition("#")[0], summary)
+    return Listed(item["listed"]["S"].rpartition("#")[0], summary, _violations(item))
 
 
 def _counted(count: Count) -> dict[str, Any]:

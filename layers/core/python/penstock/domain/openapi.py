@@ -76,7 +76,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     """One method of one path.
 
     `scope` is None for what needs no token; `answer` is None for an empty body; with `or_document` the answer may also
-    be a JSON document of its own kind; what `may_be_absent` is not there only because that is which it belongs to.
+    be a JSON document of its own kind.
     """
 
     method: str
@@ -92,7 +92,6 @@ class Operation(Struct, frozen=True, kw_only=True):
     query: tuple[Parameter, ...] = ()
     or_document: bool = False
     longest_body: int = bodies.LONGEST
-    may_be_absent: bool = False
     conflicts: bool = False
 
     @property
@@ -200,7 +199,7 @@ def _links(operation: Operation, others: Sequence[Operation]) -> Json:
     links = {}
     for other in others:
         added = other.parameters[len(operation.parameters) :]
-        if other.path.startswith(operation.path + "/{") and len(added) == 1 and not other.may_be_absent:
+        if other.path.startswith(operation.path + "/{") and len(added) == 1:
             made = "key" if "key" in operation.answer.__struct_fields__ else "id"
             known = {f"path.{name}": f"$request.path.{name}" for name in operation.parameters}
             links[other.name] = {

@@ -10,12 +10,13 @@ import zlib
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from penstock.domain import schema_tree
 from penstock.domain.schema_tree import OBJECT, Node
+from penstock.domain.violations import Violation
 
-PART_BYTES = 350_000  # of the 400 KB that an item may have
+PART_BYTES = 300_000  # of the 400 KB that an item may have
 BEGINNING = "0"  # before every sequence number
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -25,7 +26,8 @@ _decode = msgspec.json.Decoder(Node).decode
 class Count(Struct):
     """What one shard brought of one event on one day; `day` is YYYY-MM-DD by the stream's own clock.
 
-    `events_before` were counted on the days before, since `began`.
+    `events_before` were counted on the days before, since `began`; `violations` of the source's tracking plan are of
+    all days, by rule.
     """
 
     day: str
@@ -33,14 +35,15 @@ class Count(Struct):
     tree: Node
     events_before: int = 0
     began: str = ""
+    violations: dict[str, Violation] = {}
 
     def has(self, sequence_number: str) -> bool:
         return int(sequence_number) <= int(self.upto)
 
     def next_day(self, day: str) -> Count:
         if not self.tree.kinds:
-            return Count(day, self.upto, Node(), self.events_before, self.began)
-        return Count(day, self.upto, Node(), self.events, self.first_seen)
+            return structs.replace(self, day=day)
+        return Count(day, self.upto, Node(), self.events, self.first_seen, self.violations)
 
     @property
     def events(self) -> int:

@@ -15,6 +15,7 @@ from penstock.domain.schema_lattice import Policy
 from penstock.domain.schema_model import EventSchema, Place
 from penstock.domain.schema_paths import steps
 from penstock.domain.schema_tree import LIMIT, OBJECT, TOO_DEEP, TOO_LONG, Node
+from penstock.domain.violations import Violation
 
 
 class ColumnView(Struct, frozen=True):
@@ -91,6 +92,7 @@ class Listed(Struct, frozen=True):
 
     id: str
     summary: EventSummary
+    violations: Mapping[str, Violation] = {}
 
 
 class Reading(NamedTuple):

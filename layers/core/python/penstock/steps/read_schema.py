@@ -16,11 +16,13 @@ from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_lattice import Policy
 from penstock.domain.schema_view import ChangeList, EventList, Listed, Reading
 from penstock.domain.tracking_plan import MOST_RULES, Call, NewPlan, Rule
+from penstock.domain.violations import Violation, ViolationList, joined, views
 from penstock.errors import NotFound
 
 LIST = "event"
 CHANGES_AT_ONCE = 100
 PAUSE_S = 0.2
+MOST_VIOLATIONS = 1_000
 VIEW, JSON_SCHEMA = "view", "jsonschema"
 
 
@@ -90,6 +92,17 @@ def inferred_plan(workspace: str, source: str, name: str, ports: Ports) -> NewPl
         if found is not None:
             rules.append(Rule(cast(Call, key.call), json_schema.json_schema(found), key.event))
     return NewPlan(f"{name[:90]}, inferred", rules)
+
+
+def violations(workspace: str, source: str, ports: Ports) -> ViolationList:
+    """All shards' counts of each event and rule, the most frequent first."""
+    counts: dict[tuple[str, str | None], dict[str, Violation]] = {}
+    for row in ports.schemas.listed(f"{workspace}#{source}", None):
+        key = (row.summary.call, row.summary.event)
+        counts[key] = joined(counts.get(key, {}), row.violations)
+    found = [view for (call, event), theirs in counts.items() for view in views(call, event, theirs)]
+    found.sort(key=lambda each: (-each.count, each.rule))
+    return ViolationList(found[:MOST_VIOLATIONS])
 
 
 def changes(workspace: str, source: str, after: int, limit: int, wait_s: float, ports: Ports) -> ChangeList:

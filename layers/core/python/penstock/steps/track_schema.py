@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, wait
 from threading import Lock
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
-from penstock.domain import schema_facts, schema_tree
+from penstock.domain import schema_facts, schema_tree, violations
+from penstock.domain.enforcement import decoded
 from penstock.domain.run import EMPTY, Run, decode_run, merged
 from penstock.domain.schema_counts import BEGINNING, Count
 from penstock.domain.schema_event import NOTHING, SECTIONS, EventKey, Head, head_of, key_of
@@ -19,6 +20,8 @@ from penstock.domain.schema_facts import Facts
 from penstock.domain.schema_model import EventSchema
 from penstock.domain.schema_tree import OBJECT, Node, Tally
 from penstock.domain.shape_tracker import ShapeTracker
+from penstock.domain.tracking_plan import Compiled, findings
+from penstock.domain.violations import Violation
 
 MOST_PATHS_IN_MEMORY = 250_000
 
@@ -51,6 +54,12 @@ class Places(Protocol):
     """The facts. Raises `StoreUnavailable`."""
 
     def note(self, key: EventKey, facts: Facts) -> None: ...
+
+
+class Plans(Protocol):
+    """The tracking plan of a (workspace, source), if it has one. Raises `StoreUnavailable`."""
+
+    def get(self, of: tuple[str, str]) -> Compiled | None: ...
 
 
 class Parked(Protocol):
@@ -111,6 +120,7 @@ class Ports(Struct):
     schemas: Schemas
     places: Places
     parked: Parked
+    plans: Plans
     memory: Memory
     threads: Executor
 
@@ -130,6 +140,7 @@ class _Seen(NamedTuple):
     sequence_number: str
     run: Run
     head: Head
+    event: Raw
 
 
 def track_schema(shard: str, records: Sequence[Record], ports: Ports) -> Outcome:
@@ -190,8 +201,8 @@ def _read(shard: str, records: Sequence[Record], parked: Parked) -> tuple[dict[E
             parked.keep(f"{shard}-{record.sequence_number}", record.data, type(error).__name__)
             unreadable.append(record.sequence_number)
             continue
-        for head in heads:
-            events[key_of(run.workspace, run.source, head)].append(_Seen(record.sequence_number, run, head))
+        for head, event in zip(heads, run.events, strict=True):
+            events[key_of(run.workspace, run.source, head)].append(_Seen(record.sequence_number, run, head, event))
     return events, tuple(unreadable)
 
 
@@ -210,13 +221,24 @@ def _settle(key: EventKey, shard: str, day: str, seen: Sequence[_Seen], ports: P
     if not new:
         return 0, 0
     try:
-        return _write(key, shard, day, new[-1].sequence_number, _shape(known, new), known, ports), 1
+        plan = ports.plans.get((key.workspace, key.source))
+        against = {} if plan is None else _violations(new, plan)
+        return _write(key, shard, day, new[-1].sequence_number, _shape(known, new), against, known, ports), 1
     except BaseException:
         ports.memory.forget(key, shard)
         raise
 
 
-def _write(key: EventKey, shard: str, day: str, upto: str, shape: Node, known: Known, ports: Ports) -> int:
+def _write(
+    key: EventKey,
+    shard: str,
+    day: str,
+    upto: str,
+    shape: Node,
+    against: Mapping[str, Violation],
+    known: Known,
+    ports: Ports,
+) -> int:
     facts = schema_facts.learn(known.facts, shape)
     if facts:
         ports.places.note(key, facts)
@@ -226,6 +248,8 @@ def _write(key: EventKey, shard: str, day: str, upto: str, shape: Node, known: K
         known.count = known.count.next_day(day)
     schema_tree.merge(known.count.tree, shape)
     known.count.upto = upto
+    if against:
+        known.count.violations = violations.joined(known.count.violations, against)
     ports.schemas.save(key, shard, known.count, known.saved_upto)
     known.saved_upto = upto
     if facts:
@@ -233,11 +257,22 @@ def _write(key: EventKey, shard: str, day: str, upto: str, shape: Node, known: K
     return len(facts)
 
 
+def _violations(events: Sequence[_Seen], plan: Compiled) -> dict[str, Violation]:
+    """What these events do against their source's plan."""
+    counts: dict[str, Violation] = {}
+    for seen in events:
+        event = decoded(seen.run, seen.event)
+        if found := findings(event, plan):
+            theirs = violations.counted(event, seen.run.received_at, seen.head.messageId, found)
+            counts = violations.joined(counts, theirs)
+    return counts
+
+
 def _shape(known: Known, events: Sequence[_Seen]) -> Node:
     """What these events look like, taken together, with exact counts."""
     root = Node()
     shared: dict[int, tuple[Run, list[str]]] = {}
-    for _, run, head in events:
+    for _, run, head, _ in events:
         at, message_id = run.received_at, head.messageId
         schema_tree.merge(root, Node({OBJECT: Tally(1, at, message_id, at)}))
         for section in SECTIONS[:2]:

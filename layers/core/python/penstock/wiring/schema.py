@@ -12,9 +12,12 @@ from botocore.session import get_session
 from penstock import settings
 from penstock.adapters.parked_records import ParkedRecords
 from penstock.adapters.place_table import PlaceTable
+from penstock.adapters.plan_table import PlanTable
 from penstock.adapters.schema_table import SchemaTable
 from penstock.settings import Settings
+from penstock.steps.look_up import LookUp
 from penstock.steps.track_schema import Memory, Ports
+from penstock.wiring.plans import CompiledPlans
 
 EVENTS_AT_ONCE = 8
 PATHS_AT_ONCE = 16
@@ -34,10 +37,12 @@ def given() -> Settings:
 @cache
 def ports() -> Ports:
     dynamodb = _client("dynamodb")
+    plans = CompiledPlans(PlanTable(dynamodb, given().config_table))
     return Ports(
         schemas=SchemaTable(dynamodb, given().schemas_table),
         places=PlaceTable(dynamodb, given().places_table, ThreadPoolExecutor(PATHS_AT_ONCE)),
         parked=ParkedRecords(_client("s3"), given().failure_bucket, "untracked"),
+        plans=LookUp(plans.read, given().cache_fresh_s, given().cache_stale_s),
         memory=Memory(),
         threads=ThreadPoolExecutor(EVENTS_AT_ONCE),
     )
