@@ -35,7 +35,7 @@ def enforced(run: Run, compiled: Compiled) -> Enforced:
         found = findings(decoded(run, event), compiled)
         actions = {each.finding.action for each in found}
         if "forward" in actions and not run.forwarded:
-            forwarded.append(event)
+            forwarded.append(_noted(event, found, whole=True))
         elif not actions & {"block", "forward"}:
             kept.append(_noted(event, found) if found else event)
     other = None
@@ -49,11 +49,11 @@ def decoded(run: Run, event: Raw) -> dict[str, Any]:
     return {name: loads(bytes(value)) for name, value in whole_event(run, event).items()}
 
 
-def _noted(event: Raw, found: Sequence[Found]) -> Raw:
-    """The event without what is to be omitted, and with its findings in `context.violations`."""
+def _noted(event: Raw, found: Sequence[Found], *, whole: bool = False) -> Raw:
+    """The event with its findings in `context.violations`, and unless it stays whole without what is to be omitted."""
     fields = _decode_fields(event)
     for each in sorted(found, key=_last_first):
-        if each.finding.action == "omit" and each.place:
+        if each.finding.action == "omit" and each.place and not whole:
             _leave_out(fields, each.place)
     told: list[Finding] = [each.finding for each in found[:MOST_FINDINGS]]
     violations = Raw(_encode({"violations": told}))
