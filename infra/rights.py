@@ -119,11 +119,10 @@ def schema_changes(on: Resources) -> list[Grant]:
         Grant(("events:PutEvents",), (on.event_bus,)),
         Grant(("sqs:SendMessage",), (on.queues,), why_wide=QUEUES),
         Grant(
-            ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"),
+            ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
             (on.places_stream, on.changes_stream),
             on_behalf=True,
         ),
-        Grant(("dynamodb:ListStreams",), ("*",), on_behalf=True, why_wide=UNNAMEABLE),
         Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), on_behalf=True, why_wide=OBJECTS),
         Grant(("s3:ListBucket",), (on.failure_bucket,), on_behalf=True),
     ]

@@ -51,8 +51,15 @@ def dynamodb_checks(operation: str, params: Params) -> Iterator[tuple[str, str]]
     elif operation in ("BatchWriteItem", "BatchGetItem"):
         for name in params["RequestItems"]:
             yield operation, table({"TableName": name})
+    elif "IndexName" in params:
+        yield operation, f"{table(params)}/index/{params['IndexName']}"
     else:
         yield operation, table(params)
+
+
+def events_checks(operation: str, params: Params) -> Iterator[tuple[str, str]]:
+    for entry in params["Entries"]:
+        yield operation, arn("events", f"event-bus/{entry['EventBusName']}")
 
 
 def sqs_checks(operation: str, params: Params) -> Iterator[tuple[str, str]]:
@@ -102,6 +109,7 @@ def other_checks(service: str, operation: str, params: Params) -> Iterator[tuple
 
 CHECKS: dict[str, Callable[[str, Params], Iterator[tuple[str, str]]]] = {
     "dynamodb": dynamodb_checks,
+    "events": events_checks,
     "sqs": sqs_checks,
     "lambda": lambda_checks,
     "s3": s3_checks,

@@ -31,6 +31,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from penstock import tables
+from tests.infra import iam_schema
 from tests.infra.iam_calls import ACCOUNT, REGION, CallRecorder
 from tests.infra.iam_policy import Rights
 
@@ -159,8 +160,13 @@ class Cloud:
         self._make_stream()
         self._make_secrets()
         self._make_deliver()
+        self.places_stream, self.changes_stream = (
+            f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/penstock-dev-{name}/stream/2026-11-23T16:00:00.000"
+            for name in ("places", "changes")
+        )
         self.bucket = self.environment_of("fanout")["PENSTOCK_FAILURE_BUCKET"]
         boto3.client("s3").create_bucket(Bucket=self.bucket)
+        boto3.client("events").create_event_bus(Name=self.environment_of("schema_changes")["PENSTOCK_EVENT_BUS"])
 
     def environment_of(self, function: str) -> dict[str, str]:
         return self.rights.environment_of(function)
@@ -168,11 +174,13 @@ class Cloud:
     def _make_tables(self) -> None:
         for table in tables.ALL:
             keys = [(table.partition_key, "HASH"), (table.sort_key, "RANGE")]
+            indexed = [(table.index.partition_key, "HASH"), (table.index.sort_key, "RANGE")] if table.index else []
             boto3.client("dynamodb").create_table(
                 TableName=f"penstock-dev-{table.name}",
                 BillingMode="PAY_PER_REQUEST",
-                AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+                AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys + indexed],
                 KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+                **({"GlobalSecondaryIndexes": [index_of(table)]} if table.index else {}),
             )
 
     def _make_stream(self) -> None:
@@ -199,6 +207,16 @@ class Cloud:
             Handler="handler.handler",
             Code={"ZipFile": archive.getvalue()},
         )
+
+
+def index_of(table: tables.Table) -> Json:
+    assert table.index is not None
+    keys = [(table.index.partition_key, "HASH"), (table.index.sort_key, "RANGE")]
+    return {
+        "IndexName": table.index.name,
+        "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(table.index.carries)},
+    }
 
 
 class Functions:
@@ -375,8 +393,9 @@ def run(templates: Mapping[str, Any], recorder: CallRecorder) -> Cloud:
     changes(functions, made, tool)
     tap = Wiretap(recorder, os.environ["AWS_ENDPOINT_URL"])
     records = collected(functions, made["source"]["write_keys"][0]["key"], tap)
-    functions.call("fanout", {"Records": [*records, unreadable(records[0])]})
+    functions.call("fanout", {"Records": [*records, unreadable(records[0])]}, AWS_ENDPOINT_URL_KINESIS=tap.url)
     delivered(functions, made["destination"]["id"], tool)
+    iam_schema.schemas(functions.call, functions.control, made, records[0], cloud, tap.url)
     deletions(functions, made)
     torn_down(functions, cloud)
     return cloud

@@ -21,13 +21,20 @@ ROOT = Path(__file__).parents[2]
 ON_BEHALF = {
     ("*", "logs:CreateLogStream"): "the runtime writes the log",
     ("*", "logs:PutLogEvents"): "the runtime writes the log",
-    ("fanout", "kinesis:DescribeStream"): "the stream's poller",
-    ("fanout", "kinesis:DescribeStreamSummary"): "the stream's poller",
-    ("fanout", "kinesis:GetRecords"): "the stream's poller",
-    ("fanout", "kinesis:GetShardIterator"): "the stream's poller",
-    ("fanout", "kinesis:ListShards"): "the stream's poller",
-    ("fanout", "s3:PutObject"): "the poller parks records that exhausted their retries",
-    ("fanout", "s3:ListBucket"): "the poller checks the bucket it parks records in",
+    **{
+        (function, f"kinesis:{action}"): "the stream's poller"
+        for function in ("fanout", "schema")
+        for action in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
+    },
+    **{
+        (function, "s3:ListBucket"): "the poller checks the bucket it parks records in"
+        for function in ("fanout", "schema", "schema_changes")
+    },
+    ("schema_changes", "s3:PutObject"): "the poller parks records that exhausted their retries",
+    **{
+        ("schema_changes", f"dynamodb:{action}"): "the poller of the tables' streams"
+        for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+    },
     ("deliver", "sqs:ReceiveMessage"): "the queue's poller",
     ("deliver", "sqs:DeleteMessage"): "the queue's poller",
     ("deliver", "sqs:GetQueueAttributes"): "the queue's poller",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from penstock import tables
 from tests.infra.template_reading import Templates, functions, properties, resources
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("collect", "control", "fanout", "deliver", "teardown")
+NAMES = ("collect", "control", "fanout", "schema", "schema_changes", "deliver", "teardown")
 SETTINGS = ROOT / "layers" / "core" / "python" / "penstock" / "settings.py"
 
 
@@ -66,20 +68,42 @@ def test_dev_reserves_no_concurrency_so_that_a_new_account_takes_it(templates: T
     assert not [name for name, found in functions(templates).items() if "ReservedConcurrentExecutions" in found]
 
 
-def test_fanout_reads_the_stream_from_its_beginning_and_parks_what_it_cannot_handle(templates: Templates) -> None:
-    (feed,) = properties(templates, "AWS::Lambda::EventSourceMapping")
-    assert feed["StartingPosition"] == "TRIM_HORIZON"
-    assert feed["BatchSize"] == 100
-    assert feed["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert ":s3:::penstock-dev-failures-" in str(feed["DestinationConfig"]["OnFailure"]["Destination"])
+def feeds(templates: Templates, *names: str) -> list[Any]:
+    found = resources(templates, "AWS::Lambda::EventSourceMapping")
+    return [found[name]["Properties"] for name in names]
+
+
+def test_every_feed_is_read_from_its_beginning_and_what_cannot_be_handled_is_parked(templates: Templates) -> None:
+    found = properties(templates, "AWS::Lambda::EventSourceMapping")
+    assert len(found) == 4
+    for feed in found:
+        assert feed["StartingPosition"] == "TRIM_HORIZON"
+        assert feed["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert feed["BisectBatchOnFunctionError"] is True
+        assert ":s3:::penstock-dev-failures-" in str(feed["DestinationConfig"]["OnFailure"]["Destination"])
+        assert feed.get("MaximumRetryAttempts", -1) == -1
+
+
+def test_a_shards_counts_have_one_writer_and_its_jobs_several(templates: Templates) -> None:
+    fanout, schema = feeds(templates, "FanoutFeed", "SchemaFeed")
+    assert (fanout["ParallelizationFactor"], schema["ParallelizationFactor"]) == (4, 1)
+    assert fanout["EventSourceArn"] == schema["EventSourceArn"]
+
+
+def test_tables_that_feed_a_function_show_it_what_was_written(templates: Templates) -> None:
+    found = {each["TableName"]: each for each in properties(templates, "AWS::DynamoDB::Table")}
+    for table in tables.ALL:
+        made = found[f"penstock-dev-{table.name}"]
+        assert made.get("StreamSpecification") == ({"StreamViewType": "NEW_IMAGE"} if table.feeds else None)
+        indexes = [each["IndexName"] for each in made.get("GlobalSecondaryIndexes", [])]
+        assert indexes == ([table.index.name] if table.index else [])
 
 
 def test_a_record_is_given_up_only_shortly_before_the_stream_forgets_it(templates: Templates) -> None:
-    (feed,) = properties(templates, "AWS::Lambda::EventSourceMapping")
     (stream,) = properties(templates, "AWS::Kinesis::Stream")
     kept_s = stream["RetentionPeriodHours"] * 3600
-    assert kept_s / 2 < feed["MaximumRecordAgeInSeconds"] < kept_s
-    assert feed.get("MaximumRetryAttempts", -1) == -1
+    for feed in feeds(templates, "FanoutFeed", "SchemaFeed"):
+        assert kept_s / 2 < feed["MaximumRecordAgeInSeconds"] < kept_s
 
 
 def test_a_message_stays_hidden_for_six_times_as_long_as_deliver_may_run(templates: Templates) -> None:
@@ -89,4 +113,4 @@ def test_a_message_stays_hidden_for_six_times_as_long_as_deliver_may_run(templat
 
 def test_a_function_has_the_layers_and_the_guard_has_none(templates: Templates) -> None:
     layers = {name: len(found.get("Layers", [])) for name, found in functions(templates).items()}
-    assert layers == {"collect": 2, "control": 2, "fanout": 2, "deliver": 2, "teardown": 0}
+    assert layers == {name: 0 if name == "teardown" else 2 for name in NAMES}
