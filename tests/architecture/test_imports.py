@@ -23,7 +23,7 @@ VENDORS = {
     "domain": {"msgspec", "orjson"},
     "steps": {"msgspec"},
 }
-ADAPTER_VENDORS = {"boto3", "botocore", "pybase64", "pynamodb", "urllib3", "msgspec"}
+ADAPTER_VENDORS = {"boto3", "botocore", "jsonschema_rs", "pybase64", "pynamodb", "urllib3", "msgspec"}
 STUBS = "mypy_boto3_"  # types of boto3's clients, for the type checker alone
 MARSHALLING = {
     "msgspec",

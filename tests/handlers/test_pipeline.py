@@ -31,6 +31,7 @@ from tests.control_api import REGION, Json, Tenant, control_cloud, tenant
 STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/penstock-test-events"
 ENVIRONMENT = {
     "AWS_REGION": REGION,
+    "PENSTOCK_STREAM_ARN": STREAM,
     "PENSTOCK_RECEIPTS_TABLE": "penstock-test-receipts",
     "PENSTOCK_PROGRESS_TABLE": "penstock-test-progress",
     "PENSTOCK_FAILURE_BUCKET": "penstock-test-failures",

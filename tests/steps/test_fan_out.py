@@ -356,3 +356,21 @@ def test_a_destination_is_told_what_its_events_did_against_the_plan() -> None:
     [held] = works.queues.queues[url_of(DESTINATION)].held
     [sent] = decode_job(held.body).run.events
     assert [each["rule"] for each in decoded(sent)["context"]["violations"]] == ["track/Counted:properties.n:type"]
+
+
+def test_events_of_one_record_that_share_different_contexts_stay_in_order_and_count_once() -> None:
+    schema = {"properties": {"context": {"properties": {"app": {}}, "additionalProperties": False}}}
+    works = Works()
+    works.plans.plans[WORKSPACE, SOURCE] = compiled(
+        rule(schema, "Closed"), rule({}, "Counted"), unplanned_property="omit"
+    )
+    events = [event(n, event="Closed" if n % 3 else "Counted") for n in range(9)]
+    record = record_of(run_of(*events, context={"app": 1, "ip": "203.0.113.9"}))
+    assert works.fan_out(record).failed == frozenset()
+    works.fan_out(record)
+    assert works.sent() == list(range(9))
+    jobs = [decode_job(held.body) for held in works.queues.queues[url_of(DESTINATION)].held]
+    assert len({job.id for job in jobs}) == len(jobs) == 6
+    assert [b"203" in bytes(job.run.context) for job in jobs] == [True, False] * 3
+    books = add_up(works.receipts.read(WORKSPACE, DESTINATION))
+    assert (books.accepted, books.filtered) == (9, 0)

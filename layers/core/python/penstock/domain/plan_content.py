@@ -25,6 +25,11 @@ def unpacked(content: bytes) -> NewPlan:
     return _decode(zlib.decompress(content))
 
 
+def size_of(content: bytes) -> int:
+    """Bytes of the plan as JSON."""
+    return len(zlib.decompress(content))
+
+
 def view(plan: Plan | PlanVersion, version: int) -> PlanView:
     given = unpacked(plan.content)
     return PlanView(

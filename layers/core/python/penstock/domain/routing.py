@@ -117,8 +117,8 @@ def _chosen(choice: Mapping[str, Any], route: Route) -> bool:
     return True
 
 
-def jobs(run: Run, events: Sequence[Raw], destination: str, record_id: str) -> list[Job]:
-    """The events as jobs of at most 100 events and 256 KB, in order, numbered in their ids.
+def jobs(run: Run, events: Sequence[Raw], destination: str, record_id: str, first: int = 0) -> list[Job]:
+    """The events as jobs of at most 100 events and 256 KB, in order, numbered in their ids from `first` on.
 
     An event that is too large for that beside what it shares with its run is a job of its own.
     """
@@ -136,7 +136,7 @@ def jobs(run: Run, events: Sequence[Raw], destination: str, record_id: str) -> l
         size += weight
     return [
         Job(1, f"{record_id}-{number}", destination, msgspec.structs.replace(run, events=part))
-        for number, part in enumerate(parts)
+        for number, part in enumerate(parts, first)
     ]
 
 

@@ -6,12 +6,14 @@ plan says is to be done about it; nothing in a finding is a value of the event.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, TypeAlias
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Meta, Struct
 
 from penstock.domain.config import Item
+from penstock.domain.plan_shape import Shape
 from penstock.domain.schema_paths import ELEMENTS, VALUES, below, named
 from penstock.errors import Invalid
 
@@ -22,7 +24,10 @@ Action: TypeAlias = Literal["allow", "omit", "block", "forward"]
 MOST_RULES: Final = 1_000
 LARGEST: Final = 350_000  # bytes, compressed: a plan is one item
 MOST_FINDINGS: Final = 50  # of one event that are told
-SECTIONS: Final = ("properties", "traits")
+MOST_WORK: Final = 50_000  # errors that an event could have, past which nobody asks for them
+LONGEST_TEXT: Final = 256  # of what is told
+OPEN_SECTIONS: Final = ("properties", "traits")
+SECTIONS: Final = (*OPEN_SECTIONS, "context")  # where something can be left out
 UNREADABLE: Final = "unreadable"
 STRICTNESS: Final = ("allow", "omit", "forward", "block")
 
@@ -98,20 +103,34 @@ class PlanVersionList(Struct, frozen=True):
 
 
 class Failure(NamedTuple):
-    """One error of a validator: where in the event, where in the schema, and by which keyword; no value in it."""
+    """One error of a validator: where in the event, where in the schema, and by which keyword; no value in it.
+
+    `names` are the properties that are too many; `missing` is the one that is not there.
+    """
 
     place: tuple[str | int, ...]
     schema_place: tuple[str | int, ...]
     keyword: str
     message: str
+    names: tuple[str, ...] = ()
+    missing: str | None = None
 
 
-Check: TypeAlias = Callable[[Json], Sequence[Failure]]
-"""All errors of a decoded event against one rule."""
+class Check(Protocol):
+    """One rule's schema as a validator has compiled it. Whatever it cannot read is no valid event."""
+
+    def is_valid(self, event: Json) -> bool: ...
+
+    def failures(self, event: Json) -> Sequence[Failure]:
+        """All errors of a decoded event; the keyword is `unreadable` where it could not be read."""
+
+
+class Unreadable(dict[str, Any]):
+    """A decoded event without those of its fields that nobody can read."""
 
 
 class Checked(NamedTuple):
-    schema: Json
+    shape: Shape
     check: Check
 
 
@@ -165,54 +184,61 @@ def findings(event: Json, compiled: Compiled) -> list[Found]:
     key = (str(call), name if call == "track" and isinstance(name, str) else None)
     rule = compiled.rules.get(key)
     of = key[0] if key[1] is None else f"{key[0]}/{key[1]}"
+    if isinstance(event, Unreadable):
+        return _unreadable(event, compiled, key[0] if rule is None else of, "the event cannot be read")
     if rule is None:
         message = "the plan has no rule for this event"
         return [Found(Finding(f"{key[0]}:unplanned_event", "", message, compiled.plan.unplanned_event), ())]
-    found = [
-        Found(Finding(f"{of}:unplanned_property", _path(place), "the plan has no such property", action), place)
-        for action in [compiled.plan.unplanned_property]
-        for place in _unplanned(event, rule.schema)
+    examined = rule.shape.examined(event)
+    failures: Sequence[Failure] = ()
+    if not rule.check.is_valid(event):
+        if examined.weight > MOST_WORK:
+            return _unreadable(event, compiled, of, "the event is too large to be held against its rule")
+        failures = rule.check.failures(event)
+        if not failures or any(failure.keyword == UNREADABLE for failure in failures):
+            return _unreadable(event, compiled, of, "the event cannot be held against its rule")
+    too_many = [(*each.place, name) for each in failures if _is_unplanned(each) for name in each.names]
+    unplanned = dict.fromkeys([*examined.unplanned, *too_many])
+    return [_unplanned_property(of, place, compiled) for place in unplanned] + [
+        _violation(of, failure, compiled) for failure in failures if not _is_unplanned(failure)
     ]
-    return found + [_violation(of, failure, compiled) for failure in rule.check(event) if not _is_unplanned(failure)]
+
+
+def _unreadable(event: Json, compiled: Compiled, of: str, message: str) -> list[Found]:
+    """Any part of an event that nobody could hold against its rule may be against it."""
+    rule, action = _bounded(f"{of}:{UNREADABLE}"), compiled.strictest
+    there = [section for section in OPEN_SECTIONS if section in event or isinstance(event, Unreadable)]
+    if not there:
+        return [Found(Finding(rule, "", message, action), ())]
+    return [Found(Finding(rule, section, message, action), (section,)) for section in there]
+
+
+def _unplanned_property(of: str, place: tuple[str | int, ...], compiled: Compiled) -> Found:
+    rule, action = _bounded(f"{of}:unplanned_property"), compiled.plan.unplanned_property
+    return Found(Finding(rule, _bounded(_path(place)), "the plan has no such property", action), place)
 
 
 def _violation(of: str, failure: Failure, compiled: Compiled) -> Found:
-    if failure.keyword == UNREADABLE:
-        return Found(Finding(f"{of}:{UNREADABLE}", "", failure.message, compiled.strictest), ())
-    rule = f"{of}:{_schema_path(failure.schema_place)}:{failure.keyword}"
-    finding = Finding(rule, _path(failure.place), failure.message, compiled.plan.violation)
-    return Found(finding, failure.place)
+    """What is missing cannot be left out, and what lies outside of the sections is not left out."""
+    path = _schema_path(failure.schema_place, failure.keyword)
+    if failure.missing is not None:
+        path = below(path, named(failure.missing)) if path else named(failure.missing)
+    rule = _bounded(f"{of}:{path}:{failure.keyword}")
+    finding = Finding(rule, _bounded(path), failure.message, compiled.plan.violation)
+    can_go = failure.missing is None and failure.place[:1] in [(section,) for section in SECTIONS]
+    return Found(finding, failure.place if can_go else ())
 
 
 def _is_unplanned(failure: Failure) -> bool:
-    """An error that is an unplanned property, which is a finding of its own kind."""
-    return failure.keyword == "additionalProperties" and failure.place[:1] in [(section,) for section in SECTIONS]
+    """Properties that are too many are findings of their own kind, one for each of them."""
+    return bool(failure.names) and failure.place[:1] in [(section,) for section in SECTIONS]
 
 
-def _unplanned(event: Json, schema: Json) -> Iterator[tuple[str | int, ...]]:
-    properties = schema.get("properties")
-    for section in SECTIONS:
-        inner = properties.get(section) if isinstance(properties, dict) else None
-        if isinstance(event.get(section), dict) and isinstance(inner, dict):
-            yield from _unplanned_in(event[section], inner, (section,))
-
-
-def _unplanned_in(value: Any, schema: Any, place: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    """Names that a schema which lists properties does not list, at any depth that it describes."""
-    if not isinstance(schema, dict):
-        return
-    if isinstance(value, list):
-        for number, element in enumerate(value):
-            yield from _unplanned_in(element, schema.get("items"), (*place, number))
-    listed = schema.get("properties")
-    if not isinstance(value, dict) or not isinstance(listed, dict):
-        return
-    is_open = "patternProperties" in schema or isinstance(schema.get("additionalProperties"), dict)
-    for name, member in value.items():
-        if name in listed:
-            yield from _unplanned_in(member, listed[name], (*place, name))
-        elif not is_open:
-            yield (*place, name)
+def _bounded(text: str) -> str:
+    """Different long texts stay different."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    return f"{text[: LONGEST_TEXT - 20]}…{hashlib.blake2b(text.encode('utf-8', 'replace'), digest_size=8).hexdigest()}"
 
 
 def _path(place: Sequence[str | int]) -> str:
@@ -223,17 +249,19 @@ def _path(place: Sequence[str | int]) -> str:
     return found
 
 
-def _schema_path(place: Sequence[str | int]) -> str:
+def _schema_path(place: Sequence[str | int], keyword: str) -> str:
     """The path that a place in a schema describes: one for each rule, whatever names and indices events have."""
-    found, steps = "", iter(place)
+    found, steps = "", iter(place[:-1] if place and place[-1] == keyword else place)
     for step in steps:
         part = None
         if step == "properties":
             part = named(str(next(steps, "")))
-        elif step in ("items", "prefixItems", "contains"):
+        elif step in ("items", "prefixItems", "additionalItems", "unevaluatedItems"):
             part = ELEMENTS
-        elif step in ("additionalProperties", "patternProperties"):
+        elif step in ("additionalProperties", "patternProperties", "unevaluatedProperties"):
             part = VALUES
+        if step in ("patternProperties", "dependentSchemas", "dependencies"):
+            next(steps, None)
         if part is not None:
             found = below(found, part) if found else part
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, wait
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ import msgspec
 
 from penstock.domain import routing
 from penstock.domain.books import FanoutReceipt
-from penstock.domain.enforcement import Enforced, enforced
+from penstock.domain.enforcement import Enforced, enforced, records_of
 from penstock.domain.job import Job, encode_job, group_of
 from penstock.domain.routing import Route
 from penstock.domain.run import Run, decode_run
-from penstock.domain.stream_record import StreamRecord, record_of
+from penstock.domain.stream_record import StreamRecord
 from penstock.domain.tracking_plan import Compiled
 from penstock.errors import QueueGone, QueueUnavailable
 
@@ -144,30 +144,35 @@ def _loads(records: Iterable[Record], ports: Ports) -> tuple[list[_Load], list[R
     for record in records:
         try:
             whole = decode_run(record.data)
-            run, other = _enforced(whole, ports.plans)
-            found = routing.wanted(run, ports.routes.get(run.workspace))
+            parts, other = _enforced(whole, ports.plans)
+            routes = ports.routes.get(whole.workspace)
+            found = [(part, *each) for part in parts for each in routing.wanted(part, routes)]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             ports.parked.keep(record.id, record.data)
             unreadable.append(record.id)
             continue
         forwarded += [] if other is None else [other]
-        for route, events in found:
-            load = loads.setdefault(route.id, _Load(run.workspace, route))
-            load.counts[record.id] = (len(whole.events), len(whole.events) - len(events))
-            if events:
-                line = load.lines.setdefault(group_of(run.source, run.key), deque())
-                line.extend(_Waiting(job, record.id) for job in routing.jobs(run, events, route.id, record.id))
+        made: Counter[str] = Counter()
+        for part, route, events in found:
+            load = loads.setdefault(route.id, _Load(whole.workspace, route))
+            accepted, filtered = load.counts.get(record.id, (len(whole.events), len(whole.events)))
+            load.counts[record.id] = (accepted, filtered - len(events))
+            jobs = routing.jobs(part, events, route.id, record.id, made[route.id])
+            if jobs:
+                made[route.id] += len(jobs)
+                line = load.lines.setdefault(group_of(whole.source, whole.key), deque())
+                line.extend(_Waiting(job, record.id) for job in jobs)
     return list(loads.values()), forwarded, tuple(unreadable)
 
 
 def _enforced(run: Run, plans: Plans) -> Enforced:
     plan = plans.get((run.workspace, run.source))
-    return Enforced(run, None) if plan is None else enforced(run, plan)
+    return Enforced((run,), None) if plan is None else enforced(run, plan)
 
 
 def _forward(runs: Sequence[Run], stream: Stream) -> None:
     """In order for each key: no call carries two records of one."""
-    left = [record_of(run) for run in runs]
+    left = [record for run in runs for record in records_of(run)]
     while left:
         call: dict[str, StreamRecord] = {}
         behind = []

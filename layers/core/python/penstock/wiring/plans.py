@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import OrderedDict
 from threading import Lock
+
+import msgspec
 
 from penstock.adapters import plan_validator
 from penstock.adapters.plan_table import PlanTable
 from penstock.domain import plan_content
-from penstock.domain.tracking_plan import Compiled
+from penstock.domain.tracking_plan import Compiled, NewPlan
 from penstock.errors import Invalid
 
-MOST_COMPILED = 200
+MOST_COMPILED = 4 * 1024 * 1024  # bytes of JSON that are kept compiled, which takes about thirty times as much memory
+CLOSED = NewPlan("", [], unplanned_event="block", unplanned_property="block", violation="block")
 
 
 class CompiledPlans:
     """`read` is for a look-up in front of it. Raises `StoreUnavailable`; a plan is never taken for absent."""
 
-    def __init__(self, table: PlanTable) -> None:
+    def __init__(self, table: PlanTable, most: int = MOST_COMPILED) -> None:
         self._table = table
-        self._compiled: OrderedDict[tuple[str, str, int], Compiled] = OrderedDict()
+        self._most = most
+        self._compiled: OrderedDict[tuple[str, str, int], tuple[int, Compiled]] = OrderedDict()
         self._lock = Lock()
 
     def read(self, of: tuple[str, str]) -> Compiled | None:
@@ -31,14 +36,19 @@ class CompiledPlans:
         with self._lock:
             if key not in self._compiled:
                 self._compiled[key] = _compiled(stored.content)
-                while len(self._compiled) > MOST_COMPILED:
-                    self._compiled.popitem(last=False)
-            return self._compiled[key]
+            self._compiled.move_to_end(key)
+            while len(self._compiled) > 1 and sum(size for size, _ in self._compiled.values()) > self._most:
+                self._compiled.popitem(last=False)
+            return self._compiled[key][1]
 
 
-def _compiled(content: bytes) -> Compiled:
-    plan = plan_content.unpacked(content)
+def _compiled(content: bytes) -> tuple[int, Compiled]:
+    """With the size of its JSON. What was saved and cannot be read or compiled any more lets nothing pass unseen."""
     try:
-        return plan_validator.compiled(plan)
+        plan = plan_content.unpacked(content)
+    except (zlib.error, msgspec.MsgspecError, UnicodeDecodeError):
+        return len(content), Compiled(CLOSED, {})
+    try:
+        return plan_content.size_of(content), plan_validator.compiled(plan)
     except Invalid:
-        return plan_validator.unreadable(plan)
+        return len(content), plan_validator.unreadable(plan)
