@@ -197,7 +197,7 @@ def test_other_functions_read_the_types_that_the_messages_document_names() -> No
         ),
         **dict.fromkeys(("created_at", "updated_at"), "S"),
         **dict.fromkeys(("source_ids", "secret_names"), "L"),
-        "enabled": "BOOL",
+        **dict.fromkeys(("enabled", "schema_changes"), "BOOL"),
         "secrets": "B",
         "version": "N",
     }

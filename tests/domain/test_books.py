@@ -8,7 +8,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.books import DELIVERED, Books, DeliverReceipt, FanoutReceipt, add_up, deliver_receipt
+from penstock.domain.books import (
+    DELIVERED,
+    Books,
+    CreatedReceipt,
+    DeliverReceipt,
+    FanoutReceipt,
+    add_up,
+    deliver_receipt,
+)
 
 AT = "2026-11-23T16:00:00.000Z"
 FATES = st.sampled_from([DELIVERED, DELIVERED, "http_400", "http_404", "destination_deleted"])
@@ -22,6 +30,12 @@ def test_receipts_add_up() -> None:
     books = add_up(receipts)
     assert books == Books(8, 4, 3, Counter({"http_400": 1}))
     assert books.outcomes == books.accepted
+
+
+def test_what_the_hub_made_itself_counts_once_however_often_it_is_said() -> None:
+    said = [CreatedReceipt(AT, {"src_a-change-1": 1, "src_a-change-2": 1}), CreatedReceipt(AT, {"src_a-change-2": 1})]
+    books = add_up([*said, deliver_receipt(AT, {"src_a-change-1": (0, [DELIVERED])})])
+    assert (books.created, books.delivered, books.accepted) == (2, 1, 0)
 
 
 def test_an_event_that_was_delivered_at_all_is_delivered() -> None:

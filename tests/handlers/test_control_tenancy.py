@@ -6,19 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
 
+import boto3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.control.handler import RESOURCES
+from penstock.adapters.schema_table import SchemaTable
 from penstock.domain.openapi import Operation
+from penstock.domain.schema_event import EventKey
+from penstock.domain.schema_model import EventSchema
 from penstock.domain.tokens import ALL_WORKSPACES, EVERYTHING, Scope
-from tests.control_api import OPERATOR_TOKEN, Tenant, call, control_cloud, tenant, webhook
+from tests.control_api import OPERATOR_TOKEN, REGION, Tenant, call, control_cloud, tenant, webhook
 
 OPERATIONS = {operation.name: operation for resource in RESOURCES for operation, _ in resource.served}
 TENANTS = {name: operation for name, operation in OPERATIONS.items() if operation.scope != ALL_WORKSPACES}
 WITH_IDS = [name for name, operation in TENANTS.items() if operation.parameters]
 SCOPES = [scope for scope in get_args(Scope) if scope != EVERYTHING]
+EVENT = "Seen"
 BODIES: dict[str, Any] = {
     "createWorkspace": {"name": "x"},
     "recoverWorkspace": {"name": "x", "scopes": ["*"]},
@@ -29,6 +34,7 @@ BODIES: dict[str, Any] = {
     "changeDestination": {"name": "stolen"},
     "createToken": {"name": "x", "scopes": ["audit:read"]},
     "changeToken": {"name": "stolen"},
+    "saveTrackingPlan": {"name": "stolen", "rules": []},
 }
 
 
@@ -46,6 +52,9 @@ class World:
             path = path.replace("{" + name + "}", self.ids[name])
         return path
 
+    def query(self, operation: Operation) -> dict[str, str]:
+        return {parameter.name: EVENT for parameter in operation.query if parameter.required}
+
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
@@ -59,7 +68,12 @@ def world() -> Iterator[World]:
             "destination_id": mine.destination()["id"],
             "token_id": mine.made("/control/tokens", {"name": "x", "scopes": ["audit:read"]})["id"],
         }
-        yield World(mine, other, ids)
+        mine.call("PUT", f"/control/sources/{source['id']}/tracking-plan", {"name": "x", "rules": []})
+        for call_, event in (("track", EVENT), ("identify", None)):
+            key = EventKey(mine.id, source["id"], call_, event)
+            schemas = SchemaTable(boto3.client("dynamodb", region_name=REGION), "penstock-test-schemas")
+            schemas.publish(key, EventSchema(call_, event, "table", 1, "2026-11-23T16:00:00.000Z", ()), "")
+        yield World(mine, other, ids | {"event": EVENT, "call": "identify", "version": "1"})
 
 
 def test_the_table_of_bodies_knows_every_operation_that_takes_one() -> None:
@@ -69,7 +83,7 @@ def test_the_table_of_bodies_knows_every_operation_that_takes_one() -> None:
 @pytest.mark.parametrize("name", WITH_IDS)
 def test_what_is_another_workspaces_is_not_there(world: World, name: str) -> None:
     operation = TENANTS[name]
-    answer = world.other.call(operation.method, world.path(operation), BODIES.get(name))
+    answer = world.other.call(operation.method, world.path(operation), BODIES.get(name), **world.query(operation))
     assert answer.status == 404, answer
 
 
@@ -96,7 +110,7 @@ def test_a_token_of_one_scope_reaches_what_it_names_and_nothing_else(world: Worl
 def test_the_scope_that_an_operation_names_is_enough_for_it(world: World, name: str) -> None:
     operation = TENANTS[name]
     token = world.mine.made("/control/tokens", {"name": name, "scopes": [operation.scope]})["token"]
-    assert call(operation.method, world.path(operation), token=token).status == 200
+    assert call(operation.method, world.path(operation), token=token, **world.query(operation)).status == 200
 
 
 @pytest.mark.parametrize("name", list(OPERATIONS))

@@ -56,10 +56,10 @@ class Books:
     """accepted + created = filtered + delivered + the sum of discarded + what is still queued."""
 
     accepted: int = 0
-    created: int = 0
     filtered: int = 0
     delivered: int = 0
     discarded: Counter[str] = field(default_factory=Counter)
+    created: int = 0
 
     @property
     def outcomes(self) -> int:
@@ -101,10 +101,10 @@ def add_up(receipts: Iterable[Receipt]) -> Books:
     discarded = Counter(reason for is_discard, _, reason in events.values() if is_discard)
     return Books(
         accepted=sum(accepted for _, (accepted, _) in records.values()),
-        created=sum(created.values()),
         filtered=sum(filtered for _, (_, filtered) in records.values()),
         delivered=len(events) - discarded.total(),
         discarded=discarded,
+        created=sum(created.values()),
     )
 
 
