@@ -13,6 +13,7 @@ from infra.settings import Environments
 from infra.stages import Stage
 
 RECORDS_AT_ONCE = 100
+RECORDS_COUNTED_AT_ONCE = 1_000  # each event name in a batch costs one write
 ITEMS_AT_ONCE = 500
 RETRIED_FOR = Duration.days(6)  # the stream keeps records for seven
 SHARES_OF_A_SHARD = 4  # batches of one shard at once; order is kept per ordering key
@@ -22,9 +23,10 @@ class Pipeline(Stack):
     def __init__(self, scope: Construct, stage: Stage, maker: Maker, on: rights.Resources, given: Environments) -> None:
         super().__init__(scope, f"{stage.prefix}-pipeline", stack_name=f"{stage.prefix}-pipeline")
         fanout = maker.function(self, "fanout", rights.fanout(on), given.fanout, timeout_s=60)
-        self._feed(fanout, on, SHARES_OF_A_SHARD)
+        self._feed(fanout, on, RECORDS_AT_ONCE, SHARES_OF_A_SHARD)
         schema = maker.function(self, "schema", rights.schema(on), given.schema, timeout_s=60, memory_mb=1024)
-        self._feed(schema, on, 1, window_s=stage.schema_window_s)  # one at a time: a shard's counts have one writer
+        # one batch of a shard at a time: its counts have one writer
+        self._feed(schema, on, RECORDS_COUNTED_AT_ONCE, 1, window_s=stage.schema_window_s)
         events.EventBus(self, "Bus", event_bus_name=stage.prefix)
         changes = maker.function(self, "schema_changes", rights.schema_changes(on), given.schema_changes, timeout_s=60)
         self._follow(changes, "Places", on.places_stream, on.failure_bucket)
@@ -33,7 +35,9 @@ class Pipeline(Stack):
             self, "deliver", rights.deliver(on), given.deliver, timeout_s=stage.deliver_timeout_s
         )
 
-    def _feed(self, consumer: lambda_.Function, on: rights.Resources, shares: int, window_s: int = 0) -> None:
+    def _feed(
+        self, consumer: lambda_.Function, on: rights.Resources, records: int, shares: int, window_s: int = 0
+    ) -> None:
         """From the oldest record on, retried until shortly before the stream would forget it, then kept in S3 whole.
 
         What no code can read does not come so far: a consumer parks it by itself, and blocks nothing.
@@ -44,7 +48,7 @@ class Pipeline(Stack):
             function_name=consumer.function_name,
             event_source_arn=on.stream,
             starting_position="TRIM_HORIZON",
-            batch_size=RECORDS_AT_ONCE,
+            batch_size=records,
             parallelization_factor=shares,
             maximum_batching_window_in_seconds=window_s,
             function_response_types=["ReportBatchItemFailures"],

@@ -41,6 +41,9 @@ class ControlClient:
     def post(self, path: str, body: Body = None) -> dict[str, Any]:
         return self._ask("POST", path, body)
 
+    def put(self, path: str, body: Body) -> dict[str, Any]:
+        return self._ask("PUT", path, body)
+
     def patch(self, path: str, body: Body) -> dict[str, Any]:
         return self._ask("PATCH", path, body)
 
