@@ -12,6 +12,7 @@ from penstock.domain.ids import WRITE_KEY_SECRET_LENGTH
 from penstock.domain.sources import NewSource, Source, SourceChange, WriteKey, WriteKeyChange
 from penstock.domain.tokens import Caller
 from penstock.domain.tracking_plan import Plan
+from penstock.steps import keep_plans
 from penstock.steps.record import Ledger, settled
 
 
@@ -46,13 +47,19 @@ def change_source(ledger: Ledger, caller: Caller, source_id: str, change: Source
 
 
 def delete_source(ledger: Ledger, caller: Caller, source_id: str) -> None:
+    """It is gone at once; `StoreUnavailable` says that versions of its tracking plan may not be: delete it again."""
+
     def attempt() -> bool | None:
-        item = ledger.get(Source, caller.workspace_id, source_id)
+        item = ledger.store.find(Source, caller.workspace_id, source_id)
+        if item is None:
+            keep_plans.forget_plan(ledger, caller.workspace_id, source_id)
+            item = ledger.get(Source, caller.workspace_id, source_id)
         plan = ledger.store.find(Plan, caller.workspace_id, source_id)
         steps = sources.removed(item) + ([] if plan is None else [Remove(plan)])
         return None if ledger.commit(caller, "source.deleted", item, steps) else True
 
     settled(attempt)
+    keep_plans.forget_plan(ledger, caller.workspace_id, source_id)
 
 
 def add_write_key(ledger: Ledger, caller: Caller, source_id: str) -> WriteKey:

@@ -24,7 +24,7 @@ from penstock.domain.sigv4 import Signer
 from penstock.settings import Settings
 from penstock.steps.fan_out import MOST_QUEUES_AT_ONCE, Ports
 from penstock.steps.look_up import LookUp
-from penstock.wiring.plans import CompiledPlans
+from penstock.wiring.plans import plans_in_force
 
 STORES = Config(
     connect_timeout=2,
@@ -47,13 +47,13 @@ def given() -> Settings:
 def ports() -> Ports:
     dynamodb = _client("dynamodb", STORES)
     routes = RouteTable(dynamodb, given().config_table)
-    plans = CompiledPlans(PlanTable(dynamodb, given().config_table))
+    plans = PlanTable(dynamodb, given().config_table)
     return Ports(
         routes=LookUp(routes.read, given().cache_fresh_s, given().cache_stale_s),
         queues=DestinationQueues(_client("sqs", QUEUES)),
         receipts=ReceiptTable(dynamodb, given().receipts_table, time.time, new_id),
         parked=ParkedRecords(_client("s3", STORES), given().failure_bucket),
-        plans=LookUp(plans.read, given().cache_fresh_s, given().cache_stale_s),
+        plans=plans_in_force(plans, given().cache_fresh_s, given().cache_stale_s),
         stream=_stream(),
         threads=ThreadPoolExecutor(MOST_QUEUES_AT_ONCE),
         now=now,

@@ -15,9 +15,8 @@ from penstock.adapters.place_table import PlaceTable
 from penstock.adapters.plan_table import PlanTable
 from penstock.adapters.schema_table import SchemaTable
 from penstock.settings import Settings
-from penstock.steps.look_up import LookUp
 from penstock.steps.track_schema import Memory, Ports
-from penstock.wiring.plans import CompiledPlans
+from penstock.wiring.plans import plans_in_force
 
 EVENTS_AT_ONCE = 8
 PATHS_AT_ONCE = 16
@@ -37,12 +36,12 @@ def given() -> Settings:
 @cache
 def ports() -> Ports:
     dynamodb = _client("dynamodb")
-    plans = CompiledPlans(PlanTable(dynamodb, given().config_table))
+    plans = PlanTable(dynamodb, given().config_table)
     return Ports(
         schemas=SchemaTable(dynamodb, given().schemas_table),
         places=PlaceTable(dynamodb, given().places_table, ThreadPoolExecutor(PATHS_AT_ONCE)),
         parked=ParkedRecords(_client("s3"), given().failure_bucket, "untracked"),
-        plans=LookUp(plans.read, given().cache_fresh_s, given().cache_stale_s),
+        plans=plans_in_force(plans, given().cache_fresh_s, given().cache_stale_s),
         memory=Memory(),
         threads=ThreadPoolExecutor(EVENTS_AT_ONCE),
     )
