@@ -9,9 +9,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from penstock.domain import subscription, webhook_settings
 from penstock.domain.config import Item
+from penstock.domain.names import Name
 from penstock.domain.webhook_settings import Plain, WebhookSettings, WebhookSettingsChange, WebhookSettingsView
 
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S", description="What people call it")]
 SourceId = Annotated[str, Meta(pattern=r"^src_[a-z0-9]{12}$")]
 SourceIds = Annotated[
     list[SourceId], Meta(max_length=50, description="The sources whose events it gets", examples=[[]])

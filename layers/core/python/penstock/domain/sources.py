@@ -12,12 +12,12 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from penstock.domain.config import Change, Create, Item, Remove, Step
+from penstock.domain.names import Name
 from penstock.domain.schema_lattice import VARIANT, Policy
 from penstock.errors import Conflict, NotFound
 
 MOST_WRITE_KEYS = 10
 
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S", description="What people call it")]
 SchemaPolicy = Annotated[Policy, Meta(description="What becomes of a property whose values contradict each other")]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from penstock.domain.config import Item
+from penstock.domain.names import Name
 from penstock.errors import Forbidden
 
 Scope: TypeAlias = Literal[
@@ -24,7 +25,6 @@ Scope: TypeAlias = Literal[
 EVERYTHING: Scope = "*"
 ALL_WORKSPACES = "workspaces"  # the operator's one right; no access token has it, `*` does not hold it
 
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S", description="What people call it")]
 Scopes = Annotated[
     list[Scope],
     Meta(min_length=1, max_length=20, description="What the token may do; `*` is everything, also what comes later"),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Protoco
 from msgspec import Meta, Struct
 
 from penstock.domain.config import Item
+from penstock.domain.names import Name
 from penstock.domain.plan_shape import Shape
 from penstock.domain.schema_paths import ELEMENTS, VALUES, below, named
 from penstock.errors import Invalid
@@ -30,8 +31,6 @@ OPEN_SECTIONS: Final = ("properties", "traits")
 SECTIONS: Final = (*OPEN_SECTIONS, "context")  # where something can be left out
 UNREADABLE: Final = "unreadable"
 STRICTNESS: Final = ("allow", "omit", "forward", "block")
-
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S", description="What people call it")]
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

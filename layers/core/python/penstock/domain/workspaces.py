@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from penstock.domain.config import Item
+from penstock.domain.names import Name
 from penstock.domain.tokens import IssuedToken
 
 REGISTER = "operator"  # the partition that lists all workspaces
-
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\S", description="What people call it")]
 
 
 class Workspace(Item, frozen=True, kw_only=True):
