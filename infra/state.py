@@ -59,7 +59,7 @@ class State(Stack):
                 point_in_time_recovery_enabled=True
             ),
             time_to_live_attribute=table.ttl,
-            stream=dynamodb.StreamViewType.NEW_IMAGE if table.feeds else None,
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES if table.feeds else None,
             removal_policy=RemovalPolicy.DESTROY,
         )
         if table.index is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from msgspec import structs
 
 from penstock.domain import schema_counts, schema_facts, schema_model
-from penstock.domain.schema_changes import Change, EventFacts, PlaceRow, column_family
+from penstock.domain.schema_changes import Change, EventFacts, PlaceRow, column_given
 from penstock.domain.schema_counts import BEGINNING, Count
 from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_facts import ROOT, Facts
@@ -71,8 +71,8 @@ class MemoryPlaces:
         for change in changes:
             row = rows[change.path]
             columns = row.columns
-            if change.column is not None:
-                columns = columns | {column_family(change.path, change.kind): change.column}
+            if (given := column_given(change)) is not None:
+                columns = columns | dict([given])
             columns = dict(sorted(columns.items(), key=lambda each: len(each[1])))
             rows[change.path] = structs.replace(
                 row, published=row.published | {change.kind}, version=change.version, columns=columns

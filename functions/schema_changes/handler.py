@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from penstock.errors import Unavailable
 from penstock.steps.announce_changes import Announced, announce_changes
 from penstock.steps.publish_schema import publish_schema
-from penstock.wiring.schema_changes import announcing, change_in, given, publishing
+from penstock.wiring.schema_changes import announcing, change_in, facts_in, given, publishing
 
 
 class ReplayBatch(RuntimeError):
@@ -39,14 +39,18 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 def _publish(records: list[dict[str, Any]]) -> None:
-    """Each event that something was noted of, once. Names that were claimed and marks of our own tell nothing new."""
-    owners = dict.fromkeys(
-        each["dynamodb"]["Keys"]["owner"]["S"]
-        for each in records
-        if each["eventName"] != "REMOVE" and each["dynamodb"]["Keys"]["sk"]["S"].startswith("place#")
-    )
+    """Each event that something was noted of, once."""
+    owners = dict.fromkeys(each["dynamodb"]["Keys"]["owner"]["S"] for each in records if _is_news(each))
     told = {owner: publish_schema(owner, publishing()) for owner in owners}
     logger().info("published", records=len(records), events=len(told), changes=sum(told.values()))
+
+
+def _is_news(record: dict[str, Any]) -> bool:
+    """Whether a fact was noted: names that were claimed, and marks of our own, would have us begin again for ever."""
+    image = record["dynamodb"]
+    if record["eventName"] == "REMOVE" or not image["Keys"]["sk"]["S"].startswith("place#"):
+        return False
+    return "OldImage" not in image or facts_in(image["OldImage"]) != facts_in(image["NewImage"])
 
 
 def _announce(records: list[dict[str, Any]]) -> None:

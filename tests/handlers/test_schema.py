@@ -53,7 +53,7 @@ class Hub:
 
     def follow(self) -> None:
         for table in ("places", "changes"):
-            records = [self._record(table, item) for item in self._new(table)]
+            records = [self.record(table, item) for item in self._new(table)]
             if records:
                 assert publish({"Records": records}, None) == {"batchItemFailures": []}
 
@@ -63,7 +63,7 @@ class Hub:
         self.seen[table] = items
         return sorted(new, key=lambda item: item["sk"]["S"])
 
-    def _record(self, table: str, item: Json) -> Json:
+    def record(self, table: str, item: Json) -> Json:
         keys = {"owner": item["owner"], "sk": item["sk"]}
         return {
             "eventName": "INSERT",
@@ -128,6 +128,26 @@ def test_number_then_string_then_object_is_one_story_wherever_it_is_told(hub: Hu
     assert {each["type"] for each in told} == {"schema_change"}
     books = hub.cloud.books
     assert (books.created, books.delivered) == (4, 4)
+
+
+def test_marks_of_its_own_do_not_have_the_publisher_begin_again(hub: Hub) -> None:
+    hub.send(event(1, properties={"total": 1}))
+    places = hub.dynamodb.scan(TableName=TABLES["places"], ConsistentRead=True)["Items"]
+    marked = [item for item in places if "published" in item]
+    before = [{name: value for name, value in item.items() if name not in ("published", "version")} for item in marked]
+    records = [hub.record("places", item) | {"eventName": "MODIFY"} for item in marked]
+    for record, old in zip(records, before, strict=True):
+        record["dynamodb"]["OldImage"] = old
+    changes_wiring.publishing().places = Untouchable()  # type: ignore[assignment]
+    assert publish({"Records": records}, None) == {"batchItemFailures": []}
+    del records[0]["dynamodb"]["OldImage"]["kinds"]
+    with pytest.raises(AssertionError):
+        publish({"Records": records}, None)
+
+
+class Untouchable:
+    def read(self, owner: str) -> None:
+        raise AssertionError("nothing was to be read")
 
 
 def test_every_event_observed_is_valid_by_the_json_schema_of_it(hub: Hub) -> None:

@@ -94,7 +94,7 @@ def test_tables_that_feed_a_function_show_it_what_was_written(templates: Templat
     found = {each["TableName"]: each for each in properties(templates, "AWS::DynamoDB::Table")}
     for table in tables.ALL:
         made = found[f"penstock-dev-{table.name}"]
-        assert made.get("StreamSpecification") == ({"StreamViewType": "NEW_IMAGE"} if table.feeds else None)
+        assert made.get("StreamSpecification") == ({"StreamViewType": "NEW_AND_OLD_IMAGES"} if table.feeds else None)
         indexes = [each["IndexName"] for each in made.get("GlobalSecondaryIndexes", [])]
         assert indexes == ([table.index.name] if table.index else [])
 

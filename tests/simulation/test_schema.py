@@ -261,6 +261,17 @@ def test_the_feed_tells_number_then_string_then_object() -> None:
     ]
 
 
+def test_a_null_is_told_with_the_column_that_is_there() -> None:
+    hub = Hub()
+    for number, value in enumerate([1, None]):
+        hub.batch("shard-0", [record(number + 1, event(number, properties={"total": value}))])
+        hub.publish()
+    assert [(each.kind, each.type, each.column) for each in hub.changes] == [
+        ("integer", "integer", "total"),
+        ("null", "integer", "total"),
+    ]
+
+
 def test_a_day_that_began_elsewhere_is_counted_once() -> None:
     """A crash after a day was put by and before the next one's count was saved."""
     hub = Hub()

@@ -33,7 +33,7 @@ class Index:
 class Table:
     """One table: on demand, both keys strings; `ttl` names the attribute with the expiry in epoch seconds.
 
-    `feeds` is the function that reads the table's stream of new images.
+    `feeds` is the function that reads the table's stream, each item as it was and as it is.
     """
 
     name: str

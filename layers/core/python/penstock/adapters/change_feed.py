@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from penstock.domain.schema_changes import Change, column_family
+from penstock.domain.schema_changes import Change, column_given
 from penstock.domain.schema_event import EventKey, place_name
 from penstock.errors import StoreChanged, StoreUnavailable
 
@@ -108,7 +108,7 @@ class FeedPublisher(ChangeFeed):
         return [{"Update": self._mark(key, path, theirs)} for path, theirs in by_path.items()]
 
     def _mark(self, key: EventKey, path: str, changes: Sequence[Change]) -> dict[str, Any]:
-        columns = {column_family(path, change.kind): change.column for change in changes if change.column is not None}
+        columns = dict(given for change in changes if (given := column_given(change)) is not None)
         sets = ["version = :version", *(f"column_{family} = :{family}" for family in columns)]
         return {
             "TableName": self._places,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COLUMN = "column#"
 TABLE = "table#"
+PUBLISHED = frozenset({"published", "version", "table_name"})
 REFUSED = "ConditionalCheckFailedException"
 
 
@@ -179,6 +180,15 @@ class PlaceTable:
             raise StoreUnavailable(f"DynamoDB: {code}") from error
         except BotoCoreError as error:
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+
+def facts_in(image: Mapping[str, Any]) -> dict[str, Any]:
+    """What a path's item says of events; not what was published and named since."""
+    return {
+        name: sorted(value["SS"]) if "SS" in value else value
+        for name, value in image.items()
+        if name not in PUBLISHED and not name.startswith("column_")
+    }
 
 
 def _row(item: Mapping[str, Any]) -> PlaceRow:

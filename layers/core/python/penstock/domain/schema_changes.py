@@ -120,6 +120,8 @@ def change(version: int, facts: EventFacts, wanted: Due, policy: Policy) -> Chan
     row = facts.rows[wanted.path]
     kinds = {*row.published, wanted.kind}
     said = {kind: row.kinds[kind] for kind in kinds if kind in row.kinds}
+    first = first_kind(said)
+    family = column_family(wanted.path, first if wanted.kind == NULL else wanted.kind)
     what: str = schema_lattice.change(row.published, wanted.kind)
     if what == "added" and is_map(wanted.path):
         what = "collapsed"
@@ -131,8 +133,10 @@ def change(version: int, facts: EventFacts, wanted: Due, policy: Policy) -> Chan
         path=wanted.path,
         kind=wanted.kind,
         kinds=tuple(sorted(kinds)),
-        type=schema_lattice.resolved(kinds, policy, first_kind(said), schema_lattice.family_of(wanted.kind)),
-        column=row.columns.get(column_family(wanted.path, wanted.kind)),
+        type=schema_lattice.resolved(
+            kinds, policy, first, None if wanted.kind == NULL else schema_lattice.family_of(wanted.kind)
+        ),
+        column=row.columns.get(family),
         at=wanted.first.at,
     )
 
@@ -145,6 +149,13 @@ def is_map(path: str) -> bool:
 def column_family(path: str, kind: str) -> str:
     """The family by which a kind's column is known at its path."""
     return OBJECT if is_map(path) else schema_lattice.family_of(kind)
+
+
+def column_given(change_: Change) -> tuple[str, str] | None:
+    """(family, name) of the column that a change gives its path; nulls have the column of what else is there."""
+    if change_.column is None or change_.kind == NULL:
+        return None
+    return column_family(change_.path, change_.kind), change_.column
 
 
 def told(row: PlaceRow, kind: str, version: int) -> PlaceRow:

@@ -32,7 +32,7 @@ KINDS: Final = (NULL, BOOLEAN, INTEGER, NUMBER, TIMESTAMP, STRING, OBJECT, ARRAY
 
 DEEPEST: Final = 32
 LONGEST_NAME: Final = 256
-NAME_OF_ONE_PATH: Final = 64
+BYTES_OF_ONE_PATH: Final = 256
 MOST_PATHS: Final = 10_000
 MOST_SIBLINGS: Final = 100
 MOST_SIBLINGS_OF_A_SECTION: Final = 1_000
@@ -143,33 +143,38 @@ def collapse(node: Node, kind: str) -> None:
 def _limit(root: Node) -> None:
     """Empty the containers from the first on, by rank, with which there would be more than `MOST_PATHS` paths."""
     ranked = sorted(
-        ((_rank(path), node) for path, node in places(root) if node.names or node.elements or node.values),
+        ((_rank(path), path, node) for path, node in places(root) if node.names or node.elements or node.values),
         key=lambda each: each[0],
     )
     limits = [guard for guard in root.guards if guard.startswith(LIMIT)]
     first_out = min(limits, default="")
     total = len(root.names)
-    for rank, node in ranked:
-        total += _weight(node)
+    for rank, path, node in ranked:
+        total += _weight(path, node)
         if total > MOST_PATHS and (not first_out or LIMIT + rank < first_out):
             first_out = LIMIT + rank
             break
     if first_out:
         root.guards.difference_update(limits)
         root.guards.add(first_out)
-        for rank, node in ranked:
+        for rank, _, node in ranked:
             if LIMIT + rank >= first_out:
                 node.names, node.elements, node.values = {}, None, None
 
 
-def _weight(node: Node) -> int:
+def _weight(path: str, node: Node) -> int:
     """The paths right below a place. What collapsed weighs as much as it did at that moment, so weights never fall.
 
-    A long name counts for several, so that what is stored of an event is bounded in bytes as well.
+    A long path counts for several, so that what is stored and answered of an event is bounded in bytes as well.
     """
     collapsed = 0 if node.values is None else len(node.values.kinds)
-    names = len(node.names) + sum(len(name) // NAME_OF_ONE_PATH for name in node.names)
+    before = _size(path)
+    names = sum(1 + (before + _size(name)) // BYTES_OF_ONE_PATH for name in node.names)
     return names + (node.elements is not None) + collapsed * (MOST_SIBLINGS + 1)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _rank(path: str) -> str:

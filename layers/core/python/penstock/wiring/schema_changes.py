@@ -16,7 +16,7 @@ from penstock import settings
 from penstock.adapters.change_feed import FeedPublisher, change_in
 from penstock.adapters.destination_queue import DestinationQueues
 from penstock.adapters.event_bus import EventBus
-from penstock.adapters.place_table import PlaceTable
+from penstock.adapters.place_table import PlaceTable, facts_in
 from penstock.adapters.receipts import ReceiptTable
 from penstock.adapters.routes import RouteTable
 from penstock.adapters.schema_table import SchemaTable
@@ -25,7 +25,7 @@ from penstock.settings import Settings
 from penstock.steps import announce_changes, publish_schema
 from penstock.steps.look_up import LookUp
 
-__all__ = ["announcing", "change_in", "given", "publishing"]
+__all__ = ["announcing", "change_in", "facts_in", "given", "publishing"]
 
 PATHS_AT_ONCE = 16
 LONGEST_PAUSE_S = 1.0
