@@ -17,7 +17,7 @@ from penstock.adapters.progress import ProgressTable
 from penstock.adapters.receipts import BYTES_PER_ROW, ReceiptTable
 from penstock.adapters.routes import RouteTable
 from penstock.adapters.sealed_destinations import SealedDestinations
-from penstock.domain.books import DELIVERED, FanoutReceipt, add_up, deliver_receipt
+from penstock.domain.books import DELIVERED, Cause, FanoutReceipt, RecordReceipt, add_up, deliver_receipt
 from penstock.domain.config import Create
 from penstock.domain.destinations import Destination
 from penstock.domain.progress import Progress
@@ -60,8 +60,12 @@ def progress(request: pytest.FixtureRequest, tables: None) -> Any:
 
 
 def test_receipts_are_read_as_they_were_kept_oldest_first(receipts: Any) -> None:
-    fanned_out = FanoutReceipt(AT, {f"{SHARD}-1": (3, 1), f"{SHARD}-2": (1, 0)})
-    delivered = deliver_receipt(LATER, {"job-1": (2, [DELIVERED, "http_400"]), "job-2": (0, [DELIVERED])})
+    fanned_out = FanoutReceipt(
+        AT, {f"{SHARD}-1": RecordReceipt(3, 1, 1, "110", (1, 1)), f"{SHARD}-2": RecordReceipt(1, 0)}
+    )
+    fates = {"job-1": (2, [DELIVERED, "http_400"]), "job-2": (0, [DELIVERED])}
+    causes = {"http_503": Cause(2, "m-1", 503, "later")}
+    delivered = deliver_receipt(LATER, fates, {"job-2"}, retried=2, delays={17: 3}, causes=causes)
     receipts.keep_deliver(WORKSPACE, DESTINATION, delivered)
     receipts.keep_fanout(WORKSPACE, DESTINATION, fanned_out)
     assert list(receipts.read(WORKSPACE, DESTINATION)) == [fanned_out, delivered]
@@ -69,21 +73,21 @@ def test_receipts_are_read_as_they_were_kept_oldest_first(receipts: Any) -> None
 
 def test_receipts_of_one_moment_do_not_overwrite_each_other(receipts: Any) -> None:
     for number in range(5):
-        receipts.keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(AT, {f"r-{number}": (1, 0)}))
+        receipts.keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(AT, {f"r-{number}": RecordReceipt(1, 0)}))
         receipts.keep_deliver(WORKSPACE, DESTINATION, deliver_receipt(AT, {f"r-{number}-0": (0, [DELIVERED])}))
     books = add_up(receipts.read(WORKSPACE, DESTINATION))
     assert (books.accepted, books.delivered) == (5, 5)
 
 
 def test_no_destination_reads_anothers_receipts(receipts: Any) -> None:
-    receipts.keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(AT, {"r": (1, 0)}))
+    receipts.keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(AT, {"r": RecordReceipt(1, 0)}))
     assert list(receipts.read("ws_bbbbbbbbbbbb", DESTINATION)) == []
     assert list(receipts.read(WORKSPACE, "dst_bbbbbbbbbbbb")) == []
 
 
 def test_the_largest_receipts_fit_into_their_rows(receipts: Any) -> None:
     """More records than Lambda ever hands over at once, and the fullest batch of the fullest jobs."""
-    records = {f"{SHARD}-{number:056d}": (2_500, 2_500) for number in range(10_000)}
+    records = {f"{SHARD}-{number:056d}": RecordReceipt(2_500, 2_500) for number in range(10_000)}
     receipts.keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(AT, records))
     fates = [f"http_{400 + number % 100}" for number in range(100)]
     jobs = {f"{SHARD}-{number:056d}-24": (0, fates) for number in range(10)}
@@ -108,7 +112,7 @@ def test_an_empty_job_is_kept_too(tables: None) -> None:
 
 
 def test_rows_expire_after_sqs_has_forgotten_the_jobs(tables: None) -> None:
-    receipt_table().keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(AT, {"r": (1, 0)}))
+    receipt_table().keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(AT, {"r": RecordReceipt(1, 0)}))
     ProgressTable(dynamodb(), PROGRESS, lambda: NOW).write(WORKSPACE, DESTINATION, "j", Progress(0, 1, "http_500"))
     for table in (RECEIPTS, PROGRESS):
         (item,) = dynamodb().scan(TableName=table)["Items"]
@@ -203,7 +207,9 @@ def test_what_does_not_fit_into_one_page_is_read_to_its_end(tables: None) -> Non
     receipts = ReceiptTable(paged, RECEIPTS, lambda: NOW, count().__str__)
     for number in range(3):
         keep(id=f"dst_{number:012d}")
-        receipts.keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(f"2026-11-23T16:00:0{number}.000Z", {"r": (1, 0)}))
+        receipts.keep_fanout(
+            WORKSPACE, DESTINATION, FanoutReceipt(f"2026-11-23T16:00:0{number}.000Z", {"r": RecordReceipt(1, 0)})
+        )
     assert len(RouteTable(paged, CONFIG).read(WORKSPACE)) == 3
     assert len(list(receipts.read(WORKSPACE, DESTINATION))) == 3
 
@@ -247,7 +253,7 @@ def test_a_store_that_does_not_answer_is_unavailable(trouble: Exception) -> None
         lambda: SealedDestinations(service, CONFIG).find(WORKSPACE, DESTINATION),
         lambda: ProgressTable(service, PROGRESS, lambda: NOW).read(WORKSPACE, DESTINATION, "j"),
         lambda: ProgressTable(service, PROGRESS, lambda: NOW).write(WORKSPACE, DESTINATION, "j", Progress(0, 1, "x")),
-        lambda: receipts.keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(AT, {"r": (1, 0)})),
+        lambda: receipts.keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(AT, {"r": RecordReceipt(1, 0)})),
         lambda: receipts.keep_deliver(WORKSPACE, DESTINATION, deliver_receipt(AT, {"j": (0, [DELIVERED])})),
         lambda: receipts.keep_unreadable(DESTINATION, AT, "m", b"x"),
         lambda: list(receipts.read(WORKSPACE, DESTINATION)),

@@ -9,22 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.books import (
+    DEAD,
     DELIVERED,
     Books,
     CreatedReceipt,
     DeliverReceipt,
     FanoutReceipt,
+    RecordReceipt,
     add_up,
     deliver_receipt,
 )
 
 AT = "2026-11-23T16:00:00.000Z"
-FATES = st.sampled_from([DELIVERED, DELIVERED, "http_400", "http_404", "destination_deleted"])
+FATES = st.sampled_from([DELIVERED, DELIVERED, "http_400", "http_404", "dead:http_503", "dead:timeout"])
 
 
 def test_receipts_add_up() -> None:
     receipts = [
-        FanoutReceipt(AT, {"r-1": (5, 1), "r-2": (3, 3)}),
+        FanoutReceipt(AT, {"r-1": RecordReceipt(5, 1), "r-2": RecordReceipt(3, 3)}),
         deliver_receipt(AT, {"r-1-0": (0, [DELIVERED, "http_400", DELIVERED]), "r-1-1": (0, [DELIVERED])}),
     ]
     books = add_up(receipts)
@@ -56,9 +58,11 @@ def test_a_receipt_has_a_character_for_every_reason() -> None:
 
 
 @st.composite
-def lives(draw: Any) -> tuple[dict[str, tuple[int, int]], dict[str, list[str]], list[Any]]:
+def lives(draw: Any) -> tuple[dict[str, RecordReceipt], dict[str, list[str]], list[Any]]:
     """(records, jobs with their events' fates, receipts): each life told whole at least once, with replays and gaps."""
-    records = draw(st.dictionaries(st.sampled_from([f"r-{n}" for n in range(5)]), st.just((3, 1)), max_size=5))
+    records = draw(
+        st.dictionaries(st.sampled_from([f"r-{n}" for n in range(5)]), st.just(RecordReceipt(3, 1)), max_size=5)
+    )
     jobs = draw(st.dictionaries(st.sampled_from([f"j-{n}" for n in range(5)]), st.lists(FATES, min_size=1, max_size=6)))
     receipts: list[FanoutReceipt | DeliverReceipt] = [
         FanoutReceipt(AT, {id_: counts}) for id_, counts in records.items()
@@ -77,10 +81,12 @@ def test_any_order_repetition_and_overlap_of_receipts_adds_up_the_same(life: Any
     records, jobs, receipts = life
     fates = [fate for theirs in jobs.values() for fate in theirs]
     books = add_up(receipts)
-    assert books.accepted == sum(accepted for accepted, _ in records.values())
-    assert books.filtered == sum(filtered for _, filtered in records.values())
+    assert books.accepted == sum(each.accepted for each in records.values())
+    assert books.filtered == sum(each.filtered for each in records.values())
     assert books.delivered == fates.count(DELIVERED)
-    assert books.discarded == Counter(fate for fate in fates if fate != DELIVERED)
+    assert books.discarded == Counter(fate for fate in fates if fate.startswith("http"))
+    assert books.dead == Counter(fate.removeprefix(DEAD) for fate in fates if fate.startswith(DEAD))
+    assert books.duplicates == sum(each.duplicates for each in records.values())
 
 
 @given(lives(), lives())

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.domain.books import FanoutReceipt, add_up
+from penstock.domain.books import FanoutReceipt, RecordReceipt, add_up
 from penstock.domain.job import decode_job
 from penstock.domain.routing import Route
 from penstock.domain.subscription import parse
@@ -152,7 +152,7 @@ def test_what_stays_refused_is_replayed_and_so_is_what_waits_behind_it() -> None
     assert works.sent() == [2]
     assert outcome.failed == {records[0].id, records[2].id}
     assert works.pauses == list(PAUSES_S)
-    assert works.receipts.read(WORKSPACE, DESTINATION) == [FanoutReceipt(AT, {records[1].id: (1, 0)})]
+    assert works.receipts.read(WORKSPACE, DESTINATION) == [FanoutReceipt(AT, {records[1].id: RecordReceipt(1, 0)})]
 
 
 def test_a_record_whose_second_job_was_refused_is_replayed_whole_and_the_queue_absorbs_the_first() -> None:
@@ -197,8 +197,8 @@ def test_receipts_say_what_was_accepted_and_what_filtered() -> None:
     works = Works((route(subscription=parse("properties.n = 2")), route(OTHER, enabled=False)))
     record = record_of(run_of(event(1), event(2), event(3)))
     works.fan_out(record)
-    assert works.receipts.read(WORKSPACE, DESTINATION) == [FanoutReceipt(AT, {record.id: (3, 2)})]
-    assert works.receipts.read(WORKSPACE, OTHER) == [FanoutReceipt(AT, {record.id: (3, 3)})]
+    assert works.receipts.read(WORKSPACE, DESTINATION) == [FanoutReceipt(AT, {record.id: RecordReceipt(3, 2)})]
+    assert works.receipts.read(WORKSPACE, OTHER) == [FanoutReceipt(AT, {record.id: RecordReceipt(3, 3)})]
 
 
 def test_a_receipt_that_cannot_be_kept_replays_the_batch_and_counts_once() -> None:

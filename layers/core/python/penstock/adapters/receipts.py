@@ -9,7 +9,15 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
-from penstock.domain.books import CreatedReceipt, DeliverReceipt, FanoutReceipt, JobReceipt, Receipt
+from penstock.domain.books import (
+    Cause,
+    CreatedReceipt,
+    DeliverReceipt,
+    FanoutReceipt,
+    JobReceipt,
+    Receipt,
+    RecordReceipt,
+)
 from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
 KEPT_S = 15 * 86_400
 ENTRIES_PER_ROW = 1_000  # far below DynamoDB's 400 KB
 BYTES_PER_ROW = 300_000
+EMPTY = {"S": "{}"}
 UNREADABLE = "unreadable"  # in the place of a workspace: whose job it was is what nobody can read
 
 
@@ -39,8 +48,7 @@ class ReceiptTable:
     def keep_fanout(self, workspace: str, destination: str, receipt: FanoutReceipt) -> None:
         """Raises `StoreUnavailable`."""
         for part in _parts(receipt.records):
-            records = {record_id: list(counts) for record_id, counts in part.items()}
-            self._put(tables.owner(workspace, destination), f"{receipt.at}#fanout", {"records": _json(records)})
+            self._put(tables.owner(workspace, destination), f"{receipt.at}#fanout", {"records": _json(part)})
 
     def keep_created(self, workspace: str, destination: str, receipt: CreatedReceipt) -> None:
         """Raises `StoreUnavailable`."""
@@ -49,6 +57,9 @@ class ReceiptTable:
     def keep_deliver(self, workspace: str, destination: str, receipt: DeliverReceipt) -> None:
         """Raises `StoreUnavailable`."""
         row = {"jobs": _json(receipt.jobs), "reasons": _json(receipt.reasons)}
+        if receipt.retried:
+            row["retried"] = {"N": str(receipt.retried)}
+        row |= {name: _json(found) for name in ("delays", "causes") if (found := getattr(receipt, name))}
         self._put(tables.owner(workspace, destination), f"{receipt.at}#deliver", row)
 
     def keep_unreadable(self, destination: str, at: str, message_id: str, body: bytes) -> None:
@@ -95,7 +106,7 @@ class ReceiptTable:
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
-def _parts(records: Mapping[str, tuple[int, int]]) -> Iterator[dict[str, tuple[int, int]]]:
+def _parts(records: Mapping[str, RecordReceipt]) -> Iterator[dict[str, RecordReceipt]]:
     entries = list(records.items())
     for first in range(0, len(entries), ENTRIES_PER_ROW):
         yield dict(entries[first : first + ENTRIES_PER_ROW])
@@ -108,9 +119,15 @@ def _json(value: Any) -> dict[str, str]:
 def _receipt(item: Mapping[str, Any]) -> Receipt:
     at, writer, _ = item["sk"]["S"].split("#")
     if writer == "fanout":
-        records = msgspec.json.decode(item["records"]["S"], type=dict[str, tuple[int, int]])
+        records = msgspec.json.decode(item["records"]["S"], type=dict[str, RecordReceipt])
         return FanoutReceipt(at, records)
     if writer == "created":
         return CreatedReceipt(at, msgspec.json.decode(item["jobs"]["S"], type=dict[str, int]))
-    jobs = msgspec.json.decode(item["jobs"]["S"], type=dict[str, JobReceipt])
-    return DeliverReceipt(at, jobs, msgspec.json.decode(item["reasons"]["S"], type=dict[str, str]))
+    return DeliverReceipt(
+        at,
+        msgspec.json.decode(item["jobs"]["S"], type=dict[str, JobReceipt]),
+        msgspec.json.decode(item["reasons"]["S"], type=dict[str, str]),
+        int(item.get("retried", {"N": "0"})["N"]),
+        msgspec.json.decode(item.get("delays", EMPTY)["S"], type=dict[int, int]),
+        msgspec.json.decode(item.get("causes", EMPTY)["S"], type=dict[str, Cause]),
+    )

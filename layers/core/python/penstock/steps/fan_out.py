@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from penstock.domain import routing
-from penstock.domain.books import FanoutReceipt
+from penstock.domain.books import FanoutReceipt, RecordReceipt
 from penstock.domain.enforcement import Enforced, enforced, records_of
 from penstock.domain.job import Job, encode_job, group_of
 from penstock.domain.routing import Route
@@ -191,7 +191,9 @@ def _settle(load: _Load, ports: Ports) -> None:
         load.failed = _send(load, ports)
     except QueueGone:
         return  # deleted a moment ago: nothing is accepted for it any more
-    counts = {record_id: count for record_id, count in load.counts.items() if record_id not in load.failed}
+    counts = {
+        record_id: RecordReceipt(*count) for record_id, count in load.counts.items() if record_id not in load.failed
+    }
     if counts:
         ports.receipts.keep_fanout(load.workspace, load.route.id, FanoutReceipt(ports.now(), counts))
 
