@@ -36,7 +36,9 @@ class Maker:
         timeout_s: int,
         memory_mb: int = 512,
         layers: bool = True,
+        code: str = "",
     ) -> lambda_.Function:
+        """`code` names the folder whose code it runs, where that is another function's."""
         log = self._log(stack, name)
         role = self._role(stack, name, grants, log)
         made = lambda_.Function(
@@ -45,8 +47,8 @@ class Maker:
             function_name=self._stage.function(name),
             runtime=RUNTIME,
             architecture=ARCHITECTURE,
-            handler=f"functions.{name}.handler.handler",
-            code=lambda_.Code.from_asset(str(bundles.function_code(name))),
+            handler=f"functions.{code or name}.handler.handler",
+            code=lambda_.Code.from_asset(str(bundles.function_code(code or name))),
             layers=self._layers_of(stack) if layers else [],
             role=role.without_policy_updates(),
             log_group=log,

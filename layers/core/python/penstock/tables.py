@@ -6,6 +6,7 @@ config    workspace_id | kind#id             workspace, source, write key, desti
 audit     workspace_id | at#id               who changed what, when
 receipts  workspace_id#destination_id | …    the books: one row per invocation of fanout and deliver
 progress  workspace_id#destination_id | job  what a failing job has reached: done, attempts, next try
+gates     workspace_id#destination_id | …    `gate`: whether a destination's events flow; `rate`: how fast they may
 
 Of the schemas, where an event is the digest of its call and name:
 
@@ -48,6 +49,8 @@ CONFIG = Table("config", "workspace_id", "sk")
 AUDIT = Table("audit", "workspace_id", "sk", ttl="expires_at")
 RECEIPTS = Table("receipts", "owner", "sk", ttl="expires_at")
 PROGRESS = Table("progress", "owner", "sk", ttl="expires_at")
+GATES_BY_ATTENTION = "by_attention"
+GATES = Table("gates", "owner", "sk", index=Index(GATES_BY_ATTENTION, "attention", "attend_at", ("state",)))
 PLACES = Table("places", "owner", "sk", feeds="schema_changes")
 SCHEMAS_BY_SOURCE = "by_source"
 SCHEMAS = Table(
@@ -60,7 +63,7 @@ SCHEMAS = Table(
 )
 CHANGES = Table("changes", "owner", "sk", feeds="schema_changes")
 
-ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS, PLACES, SCHEMAS, CHANGES)
+ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS, GATES, PLACES, SCHEMAS, CHANGES)
 
 
 def owner(workspace_id: str, destination_id: str) -> str:
