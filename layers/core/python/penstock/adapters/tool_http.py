@@ -15,6 +15,7 @@ from http.client import HTTPException
 from typing import Any
 
 import urllib3
+from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProtocolError, SSLError
@@ -32,6 +33,10 @@ from penstock.adapters.tool_http_sockets import (
 from penstock.domain.delivery import Answer, Trouble
 
 LARGEST_ANSWER = 64 * 1024
+LARGEST_KEPT = 4 * 1024  # of the answer's body, where it is no 2xx
+MOST_HEADERS = 20
+LONGEST_HEADER = 200
+UNKEPT_HEADERS = frozenset({"set-cookie", "set-cookie2"})  # a session with the tool is nobody's to read
 MOST_POOLS = 64
 CONNECTIONS_PER_POOL = 10  # as many groups as a batch of SQS can have
 NO_RETRY = urllib3.Retry(False, redirect=False)
@@ -112,17 +117,42 @@ def _exchanged(pool: HTTPConnectionPool, target: str, headers: Mapping[str, str]
         preload_content=False,
         decode_content=False,
     )
-    answer = Answer(response.status, response.headers.get("Retry-After"))
-    try:
-        response.read(LARGEST_ANSWER)
-        is_whole = not response.read(1)
-    except (HTTPError, OSError):
-        is_whole = False  # it has answered: what it says beyond its status is not worth another try
+    is_done = 200 <= response.status < 300
+    body, is_whole = _read_away(response) if is_done else _read_and_kept(response)
     if is_whole:
         response.release_conn()
     else:
         response.close()
-    return answer
+    headers = {} if is_done else _headers(response.headers)
+    return Answer(response.status, response.headers.get("Retry-After"), headers=headers, body=body)
+
+
+def _read_away(response: BaseHTTPResponse) -> tuple[bytes, bool]:
+    """Nothing, and whether the answer was whole; if it was, its connection can serve again."""
+    try:
+        response.read(LARGEST_ANSWER)
+        return b"", not response.read(1)
+    except (HTTPError, OSError):
+        return b"", False  # it has answered: what it says beyond its status is not worth another try
+
+
+def _read_and_kept(response: BaseHTTPResponse) -> tuple[bytes, bool]:
+    """The beginning of the answer's body, as far as it came, and whether it was whole."""
+    kept, size = b"", 0
+    try:
+        while size <= LARGEST_ANSWER:
+            piece = response.read1(LARGEST_ANSWER)
+            if not piece:
+                return kept, True
+            kept, size = (kept + piece)[:LARGEST_KEPT], size + len(piece)
+    except (HTTPError, OSError):
+        pass
+    return kept, False
+
+
+def _headers(given: Mapping[str, str]) -> dict[str, str]:
+    shown = [name for name in given if name.lower() not in UNKEPT_HEADERS and len(name) <= LONGEST_HEADER]
+    return {name: given[name][:LONGEST_HEADER] for name in shown[:MOST_HEADERS]}
 
 
 def _trouble(error: Exception) -> Trouble:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -28,11 +29,16 @@ class Trouble(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """A destination's answer; `status` is None, and `trouble` says why, where none came."""
+    """A destination's answer; `status` is None, and `trouble` says why, where none came.
+
+    Of an answer that is no 2xx, `headers` (at most 20 of at most 200 characters) and `body` (its first 4 KB) are kept.
+    """
 
     status: int | None
     retry_after: str | None = None
     trouble: Trouble | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
     @property
     def reason(self) -> str:
