@@ -15,12 +15,13 @@ from penstock.domain.run import Run
 
 
 class Job(msgspec.Struct, omit_defaults=True):
-    """The body of one message of a destination's queue."""
+    """The body of one message of a destination's queue; `replay` is the id of the replay that made it, if one did."""
 
     v: int
     id: str
     destination: str
     run: Run
+    replay: str | None = None
 
 
 _decode = msgspec.json.Decoder(Job).decode

@@ -31,7 +31,7 @@ USUAL = 20
 LONGEST_CURSOR = 400
 
 _LIMIT = re.compile(r"[1-9][0-9]{0,2}")
-_LAST = re.compile(r"[\w.:#-]{1,100}", re.ASCII)
+_LAST = re.compile(r"[\w.:#-]{1,200}", re.ASCII)
 
 
 class Window(Struct, frozen=True):

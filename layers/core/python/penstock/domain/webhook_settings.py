@@ -92,6 +92,11 @@ class Secrets(Struct, frozen=True, omit_defaults=True):
         return self.secret is not None or bool(self.headers)
 
 
+def sounds_secret(name: str) -> bool:
+    """Whether a header of this name has to be expected to hold a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def split(settings: WebhookSettings) -> tuple[Plain, Secrets]:
     """What is stored in the clear and what is stored encrypted."""
     hidden = {name: value for name, value in settings.headers.items() if _SECRET_NAME.search(name)}
