@@ -12,11 +12,13 @@ from penstock.domain.job import Job, encode_job, group_of
 from penstock.domain.routing import Route
 from penstock.domain.run import Run, encode_run
 from penstock.domain.webhook import Webhook
-from penstock.steps.deliver import Batch, Message
 from penstock.steps.fan_out import Record
+from penstock.steps.lane import Message
+from penstock.steps.settle import Batch
 
 WORKSPACE, SOURCE, DESTINATION = "ws_aaaaaaaaaaaa", "src_aaaaaaaaaaaa", "dst_aaaaaaaaaaaa"
 SHARD = "shardId-000000000000"
+ARRIVED_AT = 1_795_449_600.123  # 2026-11-23T16:00:00.123Z
 
 
 def raw(value: Any) -> Raw:
@@ -35,8 +37,8 @@ def run_of(*events: Any, key: str = "ada", **fields: Any) -> Run:
     return Run(**(plain | {"key": key, "events": given} | shared | fields))
 
 
-def record_of(run: Run, number: int = 1, shard: str = SHARD) -> Record:
-    return Record(f"{shard}-{number:056d}", encode_run(run))
+def record_of(run: Run, number: int = 1, shard: str = SHARD, arrived_at: float = ARRIVED_AT) -> Record:
+    return Record(f"{shard}-{number:056d}", encode_run(run), arrived_at)
 
 
 def route(id_: str = DESTINATION, **fields: Any) -> Route:

@@ -15,8 +15,8 @@ from penstock.domain.run import Run, decode_run
 from penstock.domain.stream_record import StreamRecord
 from penstock.domain.tracking_plan import Compiled
 from penstock.errors import QueueGone, StreamUnavailable
-from penstock.steps import deliver as deliver_step
 from penstock.steps.fan_out import Message as Outgoing
+from penstock.steps.lane import Message as Incoming
 
 DEDUPLICATED_S = 300.0
 
@@ -71,7 +71,7 @@ class Fifo:
         self.numbers += 1
         self.held.append(Held(f"message-{self.numbers}", group, body, now))
 
-    def receive(self, most: int = 10) -> list[deliver_step.Message]:
+    def receive(self, most: int = 10) -> list[Incoming]:
         now = self.clock()
         locked = {each.group for each in self.held if each.visible_at > now}
         found = [each for each in self.held if each.group not in locked][:most]
@@ -80,7 +80,7 @@ class Fifo:
             each.receives += 1
             each.receipt = f"receipt-{self.numbers}"
             each.visible_at = now + self.visibility_s
-        return [deliver_step.Message(each.id, each.receipt, each.group, each.body, each.receives) for each in found]
+        return [Incoming(each.id, each.receipt, each.group, each.body, each.receives) for each in found]
 
     def delete(self, receipt: str) -> None:
         self.held = [each for each in self.held if each.receipt != receipt]
@@ -137,8 +137,11 @@ class MemoryReceipts:
     def keep_unreadable(self, destination: str, at: str, message_id: str, body: bytes) -> None:
         self.unreadable[destination][message_id] = body
 
-    def read(self, workspace: str, destination: str) -> list[FanoutReceipt | DeliverReceipt]:
-        return sorted(self.rows[workspace, destination], key=lambda row: row.at)
+    def read(
+        self, workspace: str, destination: str, begin: str = "0", end: str = ":"
+    ) -> list[FanoutReceipt | DeliverReceipt]:
+        found = [row for row in self.rows[workspace, destination] if begin <= row.at < end]
+        return sorted(found, key=lambda row: row.at)
 
 
 class MemoryProgress:
@@ -152,6 +155,11 @@ class MemoryProgress:
 
     def write(self, workspace: str, destination: str, job_id: str, progress: Progress) -> None:
         self.notes[workspace, destination, job_id] = progress
+
+    def give_back(self, workspace: str, destination: str, job_ids: Sequence[str]) -> None:
+        for job_id in job_ids:
+            known = self.notes.get((workspace, destination, job_id), Progress())
+            self.notes[workspace, destination, job_id] = known._replace(returns=known.returns + 1)
 
 
 @dataclass

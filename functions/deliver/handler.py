@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
 
-from penstock.steps.deliver import Batch, Message, deliver
+from penstock.steps.deliver import deliver
+from penstock.steps.lane import Message
+from penstock.steps.settle import Batch
 from penstock.wiring.deliver import destination_of, given, ports, queue_url
 
 MARGIN_S = 3.0  # to note what was reached, after the last request has timed out

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from penstock.domain.delivery import (
@@ -16,6 +17,7 @@ from penstock.domain.delivery import (
     Verdict,
     judge,
 )
+from penstock.domain.delivery_policy import LONGEST_S, STANDARD, DeliveryPolicy
 from penstock.domain.routing import wanted
 from penstock.domain.webhook import request_for
 from tests.builders_pipeline import event, plain, route, run_of, webhook
@@ -55,12 +57,23 @@ def test_the_table_of_verdicts_is_whole() -> None:
 
 
 def test_the_waits_are_as_described() -> None:
-    assert "after 1 s at first, doubling up to 15 minutes" in TEXT
-    assert SCHEDULES[Verdict.RETRY] == (1, 1, 15 * 60)
-    assert "after 30 to 60 s at first, up to 15 minutes" in TEXT
-    assert SCHEDULES[Verdict.ASK] == (30, 60, 15 * 60)
-    assert "up to an hour" in TEXT
-    assert LONGEST_RETRY_AFTER_S == 3600
+    assert "after 1 s at first, doubling up to 90 s" in TEXT
+    assert SCHEDULES[Verdict.RETRY] == (1, 1, 90)
+    assert "43,000 s" in TEXT
+    assert LONGEST_RETRY_AFTER_S == 43_000
+    assert "four hours unless it says otherwise, and 13 days at most" in TEXT
+    assert STANDARD.max_age_s == 4 * 3_600
+    assert LONGEST_S == 13 * 86_400
+
+
+def test_the_example_of_a_policy_is_one() -> None:
+    example = TEXT.partition("as `delivery`:\n\n```json\n")[2].partition("```")[0]
+    policy = msgspec.json.decode(example, type=DeliveryPolicy)
+    assert [judge(Answer(status), policy) for status in (404, 409, 503)] == [
+        Verdict.RETRY,
+        Verdict.DONE,
+        Verdict.DISCARD,
+    ]
 
 
 def test_the_example_checks_the_signature_of_a_real_request() -> None:
@@ -88,4 +101,4 @@ def test_the_headers_are_as_described() -> None:
 def test_the_example_of_integrations_lets_one_destination_alone_through() -> None:
     choice = plain(re.search(r'`(\{"All": false, [^`]+\})`', TEXT)[1].encode())  # type: ignore[index]
     found = wanted(run_of(event(integrations=choice)), [route(name="Webhook A"), route("dst_b", name="Webhook B")])
-    assert [len(events) for _, events in found] == [1, 0]
+    assert [len(places) for _, places in found] == [1, 0]

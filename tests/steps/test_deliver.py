@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,13 +12,19 @@ from typing import Any
 
 import pytest
 
-from penstock.domain.books import Books, add_up
+from penstock.domain.books import Books, Cause, add_up
 from penstock.domain.delivery import Answer, Trouble
+from penstock.domain.delivery_policy import DeliveryPolicy
+from penstock.domain.gate import Evidence, Gate, GateState
 from penstock.domain.job import Job, decode_job
+from penstock.domain.letters import Letter
 from penstock.domain.progress import Progress
+from penstock.domain.rate import Lease
 from penstock.domain.webhook import Webhook
 from penstock.errors import QueueGone, QueueUnavailable, StoreUnavailable
-from penstock.steps.deliver import STORE_DELAY_S, Message, Outcome, Ports, deliver
+from penstock.steps.deliver import Ports, deliver
+from penstock.steps.lane import STORE_DELAY_S, Message
+from penstock.steps.settle import Outcome
 from tests.builders_pipeline import DESTINATION, WORKSPACE, batch, event, job_of, message, run_of, url_of, webhook
 from tests.fakes_pipeline import Inline, MemoryProgress, MemoryReceipts, RecordingTool
 
@@ -40,6 +46,50 @@ class Hidden:
 
 
 @dataclass
+class Doors:
+    """The gate, and what it is told."""
+
+    gate: Gate = field(default_factory=Gate)
+    reports: list[Evidence] = field(default_factory=list)
+    trouble: Exception | None = None
+
+    def get(self, key: tuple[str, str]) -> Gate:
+        assert key == (WORKSPACE, DESTINATION)
+        return self.gate
+
+    def report(self, workspace: str, destination: str, evidence: Evidence) -> None:
+        assert (workspace, destination) == (WORKSPACE, DESTINATION)
+        self.reports.append(evidence)
+        if self.trouble is not None:
+            raise self.trouble
+
+
+@dataclass
+class Rates:
+    """Leases what it is told to, and remembers what was asked and settled."""
+
+    granted: Lease = Lease(None, None)  # noqa: RUF009 - a tuple
+    asked: list[tuple[int, int]] = field(default_factory=list)
+    settled: list[tuple[int, int]] = field(default_factory=list)
+
+    def lease(self, workspace: str, destination: str, policy: DeliveryPolicy, wanted: int, groups: int) -> Lease:
+        self.asked.append((wanted, groups))
+        return self.granted
+
+    def settle(self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int) -> None:
+        assert lease is self.granted
+        self.settled.append((sent, throttled))
+
+
+class KeptLetters:
+    def __init__(self) -> None:
+        self.letters: list[Letter] = []
+
+    def keep(self, workspace: str, destination: str, letters: Sequence[Letter]) -> None:
+        self.letters += letters
+
+
+@dataclass
 class Works:
     """Deliver's ports in memory."""
 
@@ -48,20 +98,37 @@ class Works:
     progress: MemoryProgress = field(default_factory=MemoryProgress)
     queue: Hidden = field(default_factory=Hidden)
     receipts: MemoryReceipts = field(default_factory=MemoryReceipts)
+    doors: Doors = field(default_factory=Doors)
+    rates: Rates = field(default_factory=Rates)
+    letters: KeptLetters = field(default_factory=KeptLetters)
     threads: Executor = field(default_factory=Inline)
     chance: float = 0.5
+    now: datetime = NOW
 
     def get(self, key: tuple[str, str]) -> Webhook | None:
         if isinstance(self.settings, Exception):
             raise self.settings
         return self.settings if key == (WORKSPACE, DESTINATION) else None
 
-    def deliver(self, *messages: Message, has_time: Callable[[], bool] = lambda: True) -> Outcome:
-        chance = self.chance
+    def deliver(
+        self, *messages: Message, has_time: Callable[[], bool] = lambda: True, is_probe: bool = False
+    ) -> Outcome:
         ports = Ports(
-            self, self.tool, self.progress, self.queue, self.receipts, self.threads, lambda: NOW, lambda: chance
+            destinations=self,
+            gates=self.doors,
+            watch=self.doors,
+            rate=self.rates,
+            tool=self.tool,
+            progress=self.progress,
+            queue=self.queue,
+            letters=self.letters,
+            receipts=self.receipts,
+            threads=self.threads,
+            now=lambda: self.now,
+            seconds=lambda: 0.0,
+            chance=lambda: self.chance,
         )
-        return deliver(batch(*messages), ports, has_time)
+        return deliver(batch(*messages), ports, has_time, is_probe)
 
     @property
     def books(self) -> Books:
@@ -73,6 +140,11 @@ class Works:
 
     def note(self, job: Job) -> Progress | None:
         return self.progress.notes.get((WORKSPACE, DESTINATION, job.id))
+
+
+def reached(note: Progress | None) -> tuple[int, int, str] | None:
+    """What a note says of the job, without times and the hub's own counts."""
+    return None if note is None else (note.done, note.attempts, note.last)
 
 
 def job(*numbers: int, key: str = "ada", id_: int = 1) -> Job:
@@ -100,8 +172,8 @@ def test_after_a_failure_everything_behind_it_waits_and_other_users_flow() -> No
     outcome = works.deliver(ada, later, grace)
     assert works.numbers == [1, 2, 5]
     assert outcome.failed == (ada.id, later.id)
-    assert works.note(job(1, 2, 3)) == Progress(1, 1, "http_503")
-    assert works.note(job(4, id_=2)) is None
+    assert reached(works.note(job(1, 2, 3))) == (1, 1, "http_503")
+    assert works.note(job(4, id_=2)) == Progress(returns=1)
 
 
 def test_the_failing_job_is_hidden_first_and_those_behind_it_no_longer() -> None:
@@ -113,7 +185,7 @@ def test_the_failing_job_is_hidden_first_and_those_behind_it_no_longer() -> None
 
 def test_a_part_of_a_second_is_a_whole_one_so_that_nothing_comes_early() -> None:
     works = Works(tool=RecordingTool(*[503]), chance=0.6)
-    works.progress.write(WORKSPACE, DESTINATION, job(1).id, Progress(0, 2, "http_503"))
+    works.progress.write(WORKSPACE, DESTINATION, job(1).id, Progress(0, 2, "http_503", NOW.timestamp()))
     works.deliver(message(job(1), receives=2))
     assert works.queue.calls[0][0][1] == 3  # 0.6 of 4 seconds
 
@@ -123,10 +195,10 @@ def test_a_retry_goes_on_where_it_failed_and_counts_its_attempts() -> None:
     works.deliver(message(job(1, 2, 3)))
     works.tool.answers = [Answer(500)]
     works.deliver(message(job(1, 2, 3), receives=2))
-    assert works.note(job(1, 2, 3)) == Progress(1, 2, "http_500")
+    assert reached(works.note(job(1, 2, 3))) == (1, 2, "http_500")
     works.tool.answers = [Answer(200), Answer(500)]
     works.deliver(message(job(1, 2, 3), receives=3))
-    assert works.note(job(1, 2, 3)) == Progress(2, 1, "http_500")
+    assert reached(works.note(job(1, 2, 3))) == (2, 1, "http_500")
     works.deliver(message(job(1, 2, 3), receives=4))
     assert works.numbers == [1, 2, 2, 2, 3, 3]
     assert works.books.delivered == 3
@@ -134,8 +206,9 @@ def test_a_retry_goes_on_where_it_failed_and_counts_its_attempts() -> None:
 
 def test_receives_are_no_attempts() -> None:
     works = Works(tool=RecordingTool(500))
+    works.progress.write(WORKSPACE, DESTINATION, job(1).id, Progress(returns=49))
     works.deliver(message(job(1), receives=50))
-    assert works.note(job(1)) == Progress(0, 1, "http_500")
+    assert reached(works.note(job(1))) == (0, 1, "http_500")
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 422, 501])
@@ -182,7 +255,7 @@ def test_without_its_settings_a_job_waits_and_nothing_is_lost() -> None:
     first, second = message(job(1)), message(job(2, id_=2))
     assert works.deliver(first, second).failed == (first.id, second.id)
     assert works.queue.calls == [[(first.receipt, STORE_DELAY_S)], [(second.receipt, STORE_DELAY_S)]]
-    assert (works.numbers, works.progress.notes) == ([], {})
+    assert (works.numbers, set(works.progress.notes.values())) == ([], {Progress(returns=1)})
 
 
 @pytest.mark.parametrize("body", ["", "{", "5", "[" * 5000, '{"v":1}', '{"v":1,"id":"x","destination":"d","run":{}}'])
@@ -215,14 +288,14 @@ def test_when_time_runs_out_the_rest_comes_back_at_once_and_no_attempt_is_counte
     outcome = works.deliver(first, second, has_time=lambda: next(left))
     assert (works.numbers, outcome.failed) == ([1, 2], (first.id, second.id))
     assert works.queue.calls == [[(first.receipt, 0)], [(second.receipt, 0)]]
-    assert works.note(job(1, 2, 3)) == Progress(2, 0, "out_of_time")
+    assert reached(works.note(job(1, 2, 3))) == (2, 0, "")
 
 
 def test_without_time_for_even_one_event_an_earlier_note_stands() -> None:
     works = Works()
     works.progress.write(WORKSPACE, DESTINATION, job(1, 2).id, Progress(1, 4, "http_500"))
     works.deliver(message(job(1, 2), receives=2), has_time=lambda: False)
-    assert works.note(job(1, 2)) == Progress(1, 4, "http_500")
+    assert reached(works.note(job(1, 2))) == (1, 4, "http_500")
 
 
 @dataclass
@@ -253,7 +326,7 @@ def test_the_receipt_comes_before_the_note_and_the_note_before_the_hiding() -> N
         ledger.noting(each) for each in (works.receipts, works.progress, works.queue)
     )
     works.deliver(message(job(1, 2)), message(job(3, id_=2)))
-    assert ledger.effects == ["keep_deliver", "write", "hide", "hide"]
+    assert ledger.effects == ["keep_deliver", "write", "give_back", "hide", "hide"]
 
 
 def test_without_a_receipt_nothing_is_noted_and_all_comes_again() -> None:
@@ -284,7 +357,7 @@ def test_a_note_that_cannot_be_kept_costs_repeats_and_loses_nothing() -> None:
 def test_what_cannot_be_hidden_is_reported_all_the_same(trouble: Exception) -> None:
     works = Works(tool=RecordingTool(500), queue=Hidden(trouble))
     assert len(works.deliver(message(job(1))).failed) == 1
-    assert works.note(job(1)) == Progress(0, 1, "http_500")
+    assert reached(works.note(job(1))) == (0, 1, "http_500")
 
 
 class Meeting:
@@ -324,3 +397,183 @@ def test_one_user_is_served_one_event_at_a_time() -> None:
 def test_a_job_comes_out_of_its_message_as_it_went_in() -> None:
     odd = job_of(run_of(event(1, name="\ufffe\uffff\x7f é 😀"), context={"ip": "x"}))
     assert decode_job(message(odd).body) == odd
+
+
+def test_a_closed_gate_lets_nothing_through_and_gives_every_job_back() -> None:
+    works = Works(doors=Doors(Gate(GateState.CLOSED, next_probe_at=NOW.timestamp() + 30)))
+    first, second = message(job(1)), message(job(2, key="grace", id_=2))
+    assert works.deliver(first, second).failed == (first.id, second.id)
+    assert works.queue.calls == [[(first.receipt, 30), (second.receipt, 30)]]
+    assert (works.numbers, works.rates.asked, works.doors.reports) == ([], [], [])
+
+
+def test_a_probe_goes_through_a_closed_gate_and_comes_back_soon() -> None:
+    works = Works(tool=RecordingTool(Answer(503, "3000")), doors=Doors(Gate(GateState.PROBING)))
+    assert len(works.deliver(message(job(1)), is_probe=True).failed) == 1
+    assert works.queue.calls == [[(message(job(1)).receipt, 1)]]
+    assert works.doors.reports[0].groups_failed
+
+
+def test_no_probe_gives_an_event_up_and_its_age_begins_anew() -> None:
+    works = Works(tool=RecordingTool(503))
+    old = Progress(0, 9, "http_503", first_at=NOW.timestamp() - 14_400, returns=9)
+    works.progress.write(WORKSPACE, DESTINATION, job(1).id, old)
+    works.deliver(message(job(1), receives=10), is_probe=True)
+    note = works.note(job(1))
+    assert note is not None
+    assert (note.attempts, note.first_at, works.letters.letters) == (10, NOW.timestamp(), [])
+
+
+def test_an_event_that_was_tried_for_as_long_as_its_policy_says_is_dead_and_kept_whole() -> None:
+    works = Works(
+        tool=RecordingTool(Answer(503, headers={"X-Why": "tired"}, body=b"later"), 200),
+        settings=webhook(policy=DeliveryPolicy(max_age_s=60), headers={"Authorization": "Bearer x"}),
+    )
+    note = Progress(0, 6, "http_500", first_at=NOW.timestamp() - 60, returns=6)
+    works.progress.write(WORKSPACE, DESTINATION, job(1, 2).id, note)
+    assert works.deliver(message(job(1, 2), receives=7)).failed == ()
+    (letter,) = works.letters.letters
+    assert (letter.kind, letter.reason, letter.attempts, letter.index) == ("dead", "http_503", 7, 0)
+    assert letter.request is not None and letter.response is not None
+    assert json.loads(letter.request.body)["properties"] == {"n": 1}
+    assert letter.request.headers["Authorization"] == "********"
+    assert (letter.response.status, letter.response.body, letter.response.headers) == (503, "later", {"X-Why": "tired"})
+    assert (works.books.dead, works.books.delivered) == ({"http_503": 1}, 1)
+
+
+@pytest.mark.parametrize("status", [401, 302])
+def test_what_stops_a_destination_never_kills_an_event(status: int) -> None:
+    works = Works(tool=RecordingTool(status), settings=webhook(policy=DeliveryPolicy(max_age_s=60)))
+    note = Progress(0, 6, "http_500", first_at=NOW.timestamp() - 6_000, returns=6)
+    works.progress.write(WORKSPACE, DESTINATION, job(1).id, note)
+    assert len(works.deliver(message(job(1), receives=7)).failed) == 1
+    assert works.doors.reports[0].stop == {401: "credentials", 302: "address"}[status]
+
+
+def test_a_first_failure_never_kills_however_short_the_policy() -> None:
+    works = Works(tool=RecordingTool(503), settings=webhook(policy=DeliveryPolicy(max_age_s=60)))
+    assert len(works.deliver(message(job(1))).failed) == 1
+
+
+def test_a_discard_is_kept_whole() -> None:
+    works = Works(tool=RecordingTool(Answer(422, body=b"no such field")))
+    works.deliver(message(job(1)))
+    (letter,) = works.letters.letters
+    assert (letter.kind, letter.reason) == ("discarded", "http_422")
+    assert letter.response is not None and letter.response.body == "no such field"
+
+
+def test_a_destination_has_verdicts_of_its_own() -> None:
+    policy = DeliveryPolicy(verdicts={"404": "retry", "409": "done", "5xx": "discard"})
+    works = Works(tool=RecordingTool(409, 500, 404), settings=webhook(policy=policy))
+    assert len(works.deliver(message(job(1, 2, 3))).failed) == 1
+    assert (works.books.delivered, works.books.discarded) == (1, {"http_500": 1})
+
+
+def test_the_letters_come_before_the_receipt_and_without_them_nothing_is_settled() -> None:
+    class Full(KeptLetters):
+        def keep(self, *_: Any) -> None:
+            raise StoreUnavailable("injected")
+
+    works = Works(tool=RecordingTool(400), letters=Full())
+    with pytest.raises(StoreUnavailable):
+        works.deliver(message(job(1)))
+    assert works.receipts.read(WORKSPACE, DESTINATION) == []
+
+
+def test_a_job_that_was_received_twice_without_a_word_runs_alone_and_is_noted_before_each_event() -> None:
+    noted: list[Progress | None] = []
+    works = Works()
+
+    class Watching(RecordingTool):
+        def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+            noted.append(works.note(job(1, 2)))
+            return super().post(url, headers, body)
+
+    works.tool = Watching()
+    odd, behind, other = message(job(1, 2), receives=3), message(job(3, id_=2)), message(job(4, key="grace", id_=3))
+    outcome = works.deliver(odd, behind, other)
+    assert works.numbers == [1, 2]
+    assert set(outcome.failed) == {behind.id, other.id}
+    assert noted == [Progress(0, is_alone=True), Progress(1, is_alone=True)]
+    assert {seconds for call in works.queue.calls for _, seconds in call} == {0}
+
+
+def test_an_event_that_kills_its_function_while_alone_is_dead_and_the_rest_goes_on() -> None:
+    works = Works()
+    works.progress.write(WORKSPACE, DESTINATION, job(1, 2, 3).id, Progress(1, is_alone=True))
+    assert works.deliver(message(job(1, 2, 3), receives=4)).failed == ()
+    assert works.numbers == [3]
+    assert (works.books.dead, works.books.delivered) == ({"crash": 1}, 1)
+    assert [(each.reason, each.index) for each in works.letters.letters] == [("crash", 1)]
+
+
+def test_what_deliver_gave_back_itself_is_no_crash() -> None:
+    works = Works()
+    works.progress.write(WORKSPACE, DESTINATION, job(1).id, Progress(returns=30))
+    works.deliver(message(job(1), receives=31), message(job(2, key="grace", id_=2)))
+    assert works.numbers == [1, 2]
+
+
+def test_without_tokens_the_rest_waits_for_them_and_that_is_no_attempt() -> None:
+    works = Works(rates=Rates(Lease(2, None, 7.0)))
+    outcome = works.deliver(message(job(1, 2, 3)))
+    assert (works.numbers, len(outcome.failed), works.rates.asked, works.rates.settled) == (
+        [1, 2],
+        1,
+        [(3, 1)],
+        [(2, 0)],
+    )
+    assert (reached(works.note(job(1, 2, 3))), works.queue.calls[0][0][1]) == ((2, 0, ""), 7)
+    assert works.books.delivered == 2
+
+
+def test_without_a_slot_nothing_is_sent() -> None:
+    works = Works(rates=Rates(Lease(None, 0, 2.0)))
+    assert len(works.deliver(message(job(1)), message(job(2, key="grace", id_=2))).failed) == 2
+    assert works.numbers == []
+
+
+def test_a_slot_is_for_one_lane_at_a_time() -> None:
+    with ThreadPoolExecutor(10) as threads:
+        busy, most, lock = 0, 0, threading.Lock()
+
+        class Counting:
+            def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+                nonlocal busy, most
+                with lock:
+                    busy += 1
+                    most = max(most, busy)
+                threading.Event().wait(0.002)
+                with lock:
+                    busy -= 1
+                return Answer(200)
+
+        works = Works(tool=Counting(), threads=threads, rates=Rates(Lease(None, 2)))
+        assert works.deliver(*[message(job(n, key=f"user-{n}", id_=n)) for n in range(10)]).delivered == 10
+    assert most <= 2
+
+
+def test_the_gate_hears_who_failed_and_that_others_got_through() -> None:
+    works = Works(tool=RecordingTool(500, 200, 429, 400))
+    messages = [message(job(n, key=f"user-{n}", id_=n)) for n in range(4)]
+    works.deliver(*messages)
+    (evidence,) = works.doors.reports
+    assert evidence.groups_failed == {messages[0].group}
+    assert (evidence.delivered, evidence.throttled, evidence.requests, evidence.stop) == (2, 1, 4, None)
+    assert works.rates.settled == [(4, 1)]
+
+
+def test_a_gate_that_cannot_be_told_changes_nothing_of_the_outcome() -> None:
+    works = Works(tool=RecordingTool(500), doors=Doors(trouble=StoreUnavailable("injected")))
+    assert len(works.deliver(message(job(1))).failed) == 1
+
+
+def test_receipts_tell_of_retries_causes_and_how_long_it_took() -> None:
+    works = Works(tool=RecordingTool(200, Answer(503, body=b"busy")))
+    works.deliver(message(job(1, 2), receives=2))
+    (receipt,) = works.receipts.read(WORKSPACE, DESTINATION)
+    assert receipt.retried == 1
+    assert sum(receipt.delays.values()) == 1
+    assert receipt.causes == {"http_503": Cause(1, "m-2", 503, "busy")}
+    assert receipt.jobs[job(1, 2).id].again

@@ -70,6 +70,8 @@ class SourceRow(NamedRow):
     enabled = BooleanAttribute()
     write_keys = JSONAttribute()
     schema_policy = UnicodeAttribute(null=True)
+    turn = NumberAttribute(null=True)
+    turns_at = NumberAttribute(null=True)
     updated_at = UnicodeAttribute()
 
 
@@ -77,6 +79,8 @@ class WriteKeyRow(Row):
     source_id = UnicodeAttribute()
     enabled = BooleanAttribute()
     source_enabled = BooleanAttribute()
+    turn = NumberAttribute(null=True)
+    turns_at = NumberAttribute(null=True)
     created_at = UnicodeAttribute()
 
 
@@ -91,6 +95,7 @@ class DestinationRow(NamedRow):
     queue_url = UnicodeAttribute()
     mapping_id = UnicodeAttribute()
     schema_changes = BooleanAttribute(null=True)
+    delivery = JSONAttribute(null=True)
     updated_at = UnicodeAttribute()
 
 

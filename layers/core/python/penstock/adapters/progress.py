@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,8 +27,7 @@ class ProgressTable:
         """Raises `StoreUnavailable`."""
         key = _key(workspace, destination, job_id)
         answer = self._asked(lambda: self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True))
-        item = answer.get("Item")
-        return Progress(int(item["done"]["N"]), int(item["attempts"]["N"]), item["last"]["S"]) if item else None
+        return _progress(answer["Item"]) if "Item" in answer else None
 
     def write(self, workspace: str, destination: str, job_id: str, progress: Progress) -> None:
         """Raises `StoreUnavailable`."""
@@ -36,9 +35,30 @@ class ProgressTable:
             "done": {"N": str(progress.done)},
             "attempts": {"N": str(progress.attempts)},
             "last": {"S": progress.last},
-            "expires_at": {"N": str(int(self._clock()) + KEPT_S)},
+            "first_at": {"N": repr(progress.first_at)},
+            "next_at": {"N": repr(progress.next_at)},
+            "returns": {"N": str(progress.returns)},
+            "is_alone": {"BOOL": progress.is_alone},
+            "answer": {"S": progress.answer},
+            "expires_at": self._expiry(),
         }
         self._asked(lambda: self._client.put_item(TableName=self._table, Item=item))
+
+    def give_back(self, workspace: str, destination: str, job_ids: Sequence[str]) -> None:
+        """Count for each job that it was given back, whatever else is noted of it. Raises `StoreUnavailable`."""
+        for job_id in job_ids:
+            self._asked(
+                lambda job_id=job_id: self._client.update_item(  # type: ignore[misc]
+                    TableName=self._table,
+                    Key=_key(workspace, destination, job_id),
+                    UpdateExpression="ADD #returns :one SET #expires_at = :expires_at",
+                    ExpressionAttributeNames={"#returns": "returns", "#expires_at": "expires_at"},
+                    ExpressionAttributeValues={":one": {"N": "1"}, ":expires_at": self._expiry()},
+                )
+            )
+
+    def _expiry(self) -> dict[str, str]:
+        return {"N": str(int(self._clock()) + KEPT_S)}
 
     def _asked(self, call: Callable[[], Any]) -> Any:
         try:
@@ -51,3 +71,22 @@ class ProgressTable:
 
 def _key(workspace: str, destination: str, job_id: str) -> dict[str, Any]:
     return {"owner": {"S": tables.owner(workspace, destination)}, "sk": {"S": job_id}}
+
+
+def _progress(item: Mapping[str, Any]) -> Progress:
+    """What is absent was not noted: a job that was only ever given back has its `returns` alone."""
+    return Progress(
+        done=int(_number(item, "done")),
+        attempts=int(_number(item, "attempts")),
+        last=item.get("last", {"S": ""})["S"],
+        first_at=float(_number(item, "first_at")),
+        next_at=float(_number(item, "next_at")),
+        returns=int(_number(item, "returns")),
+        is_alone=item.get("is_alone", {"BOOL": False})["BOOL"],
+        answer=item.get("answer", {"S": ""})["S"],
+    )
+
+
+def _number(item: Mapping[str, Any], name: str) -> str:
+    found: str = item.get(name, {"N": "0"})["N"]
+    return found

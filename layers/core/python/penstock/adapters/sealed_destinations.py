@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy
 from penstock.domain.sealed import Sealed
 from penstock.domain.webhook_settings import Plain
 from penstock.errors import StoreUnavailable
@@ -32,4 +33,5 @@ class SealedDestinations:
         if item is None:
             return None
         settings = msgspec.json.decode(item["settings"]["S"], type=Plain)
-        return Sealed(item["enabled"]["BOOL"], settings, item.get("secrets", {}).get("B"))
+        policy = msgspec.json.decode(item["delivery"]["S"], type=DeliveryPolicy) if "delivery" in item else STANDARD
+        return Sealed(item["enabled"]["BOOL"], settings, item.get("secrets", {}).get("B"), policy)

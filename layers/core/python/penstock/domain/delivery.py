@@ -9,12 +9,19 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import NamedTuple
 
+from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy
+
 
 class Verdict(Enum):
     DONE = "done"
     RETRY = "retry"
-    ASK = "ask"  # a person has to mend something: tried again, slowly, and never discarded
     DISCARD = "discard"
+    CREDENTIALS = "credentials"  # a person has to renew them: the gate closes, nothing is discarded
+    ADDRESS = "address"  # a person has to mend the URL: the same
+    DEAD = "dead"  # tried for as long as the destination's policy says
+
+
+STOPS = frozenset({Verdict.CREDENTIALS, Verdict.ADDRESS})  # what closes a gate at once
 
 
 class Trouble(Enum):
@@ -31,7 +38,7 @@ class Trouble(Enum):
 class Answer:
     """A destination's answer; `status` is None, and `trouble` says why, where none came.
 
-    Of an answer that is no 2xx, `headers` (at most 20 of at most 200 characters) and `body` (its first 4 KB) are kept.
+    `headers` and `body` are the beginning of what it said where it did not take the event: 20 headers, 4 KB.
     """
 
     status: int | None
@@ -46,8 +53,8 @@ class Answer:
 
 
 BY_STATUS = {
-    401: Verdict.ASK,
-    403: Verdict.ASK,
+    401: Verdict.CREDENTIALS,
+    403: Verdict.CREDENTIALS,
     408: Verdict.RETRY,
     423: Verdict.RETRY,
     429: Verdict.RETRY,
@@ -56,7 +63,7 @@ BY_STATUS = {
 BY_CLASS = {
     1: Verdict.RETRY,
     2: Verdict.DONE,
-    3: Verdict.ASK,  # redirects are not followed: the address in the settings is wrong
+    3: Verdict.ADDRESS,  # redirects are not followed
     4: Verdict.DISCARD,
     5: Verdict.RETRY,
 }
@@ -65,7 +72,7 @@ BY_TROUBLE = {
     Trouble.CONNECTION: Verdict.RETRY,
     Trouble.TLS: Verdict.RETRY,
     Trouble.DNS: Verdict.RETRY,
-    Trouble.BLOCKED_ADDRESS: Verdict.ASK,
+    Trouble.BLOCKED_ADDRESS: Verdict.ADDRESS,
 }
 
 
@@ -78,25 +85,36 @@ class Schedule(NamedTuple):
 
 
 SCHEDULES = {
-    Verdict.RETRY: Schedule(1.0, 1.0, 900.0),
-    Verdict.ASK: Schedule(30.0, 60.0, 900.0),
+    Verdict.RETRY: Schedule(1.0, 1.0, 90.0),
+    Verdict.CREDENTIALS: Schedule(30.0, 60.0, 60.0),
+    Verdict.ADDRESS: Schedule(30.0, 60.0, 60.0),
 }
-LONGEST_RETRY_AFTER_S = 3_600.0
+LONGEST_RETRY_AFTER_S = 43_000.0  # SQS hides a message for twelve hours at most, counted from when it was received
 
 
-def judge(answer: Answer) -> Verdict:
-    """An event's fate by the answer that it got."""
+def judge(answer: Answer, policy: DeliveryPolicy = STANDARD) -> Verdict:
+    """An event's fate by the answer that it got; the destination's own verdicts come before ours."""
     if answer.status is None:
-        return BY_TROUBLE[answer.trouble or Trouble.CONNECTION]
+        trouble = answer.trouble or Trouble.CONNECTION
+        own = policy.verdicts.get(trouble.value) if trouble is not Trouble.BLOCKED_ADDRESS else None
+        return Verdict(own) if own else BY_TROUBLE[trouble]
+    own = policy.verdicts.get(str(answer.status)) or policy.verdicts.get(f"{answer.status // 100}xx")
+    if own:
+        return Verdict(own)
     return BY_STATUS.get(answer.status) or BY_CLASS.get(answer.status // 100, Verdict.RETRY)
 
 
-def delay_s(answer: Answer, attempts: int, chance: float, now: datetime) -> float:
+def is_too_old(first_failed_at: float, now: float, policy: DeliveryPolicy) -> bool:
+    """Whether an event that failed first then (epoch seconds) is given up if it fails now."""
+    return now - first_failed_at >= policy.max_age_s
+
+
+def delay_s(verdict: Verdict, answer: Answer, attempts: int, chance: float, now: datetime) -> float:
     """Seconds until the next try after `attempts` failed ones: exponential with full jitter (`chance` in [0, 1)).
 
-    What the destination asks for by `Retry-After` is the least that it gets, up to an hour.
+    What the destination asks for by `Retry-After` is the least that it gets, as far as SQS can hide a job.
     """
-    schedule = SCHEDULES[judge(answer)]
+    schedule = SCHEDULES[verdict]
     ceiling = min(schedule.first * 2.0 ** min(attempts - 1, 30), schedule.longest)
     asked = min(retry_after_s(answer.retry_after, now), LONGEST_RETRY_AFTER_S)
     return max(chance * ceiling, schedule.shortest, asked)

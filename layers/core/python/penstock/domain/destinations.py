@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from penstock.domain import subscription, webhook_settings
+from penstock.domain import delivery_policy, subscription, webhook_settings
 from penstock.domain.config import Item
+from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy, DeliveryPolicyChange, DeliveryPolicyView
 from penstock.domain.names import Name
 from penstock.domain.webhook_settings import Plain, WebhookSettings, WebhookSettingsChange, WebhookSettingsView
 
@@ -40,6 +41,7 @@ class Destination(Item, frozen=True, kw_only=True):
     queue_url: str
     mapping_id: str
     schema_changes: bool = False
+    delivery: DeliveryPolicy = STANDARD
     created_at: str
     updated_at: str
 
@@ -64,6 +66,7 @@ class NewDestination(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
     subscription: Subscription | None = None
     schema_changes: bool = False
+    delivery: DeliveryPolicy = STANDARD
 
 
 class DestinationChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +78,7 @@ class DestinationChange(Struct, frozen=True, forbid_unknown_fields=True):
     subscription: Subscription | UnsetType | None = UNSET
     settings: WebhookSettingsChange | UnsetType = UNSET
     schema_changes: bool | UnsetType = UNSET
+    delivery: DeliveryPolicyChange | UnsetType = UNSET
 
 
 class DestinationView(Struct, frozen=True):
@@ -88,6 +92,7 @@ class DestinationView(Struct, frozen=True):
     subscription: str | None
     settings: WebhookSettingsView
     schema_changes: bool
+    delivery: DeliveryPolicyView
     created_at: str
     updated_at: str
 
@@ -112,6 +117,9 @@ def changed(destination: Destination, change: DestinationChange, at: str) -> Des
         "name": change.name,
         "enabled": change.enabled,
         "schema_changes": change.schema_changes,
+        "delivery": UNSET
+        if change.delivery is UNSET
+        else delivery_policy.changed(destination.delivery, change.delivery),
         "source_ids": change.source_ids if change.source_ids is UNSET else unique(change.source_ids),
         "subscription": UNSET if change.subscription is UNSET else checked_subscription(change.subscription),
     }
@@ -134,6 +142,7 @@ def view(item: Destination) -> DestinationView:
         subscription=item.subscription,
         settings=webhook_settings.view(item.settings, item.secret_names),
         schema_changes=item.schema_changes,
+        delivery=delivery_policy.view(item.delivery),
         created_at=item.created_at,
         updated_at=item.updated_at,
     )
@@ -143,7 +152,7 @@ def fields_of(change: DestinationChange) -> tuple[str, ...]:
     """The names of what a change gives, for the audit log."""
     own = tuple(
         name
-        for name in ("name", "source_ids", "enabled", "subscription", "schema_changes")
+        for name in ("name", "source_ids", "enabled", "subscription", "schema_changes", "delivery")
         if getattr(change, name) is not UNSET
     )
     if change.settings is UNSET:

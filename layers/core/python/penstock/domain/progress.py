@@ -1,4 +1,4 @@
-"""What a failing job has reached."""
+"""What a failing job has reached: the note that deliver leaves of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """`done` events need no more; `attempts` failed for the next one, the last of them with `last`."""
+    """`done` events need no more; `attempts` failed for the next one, the first at `first_at`, the last with `last`.
 
-    done: int
-    attempts: int
-    last: str
+    Times are epoch seconds. `returns` counts how often deliver itself gave the job back: receives beyond them were
+    crashes. `is_alone` says that the job was being worked on by itself, event by event, because of those. `answer` is
+    the beginning of what the tool said.
+    """
+
+    done: int = 0
+    attempts: int = 0
+    last: str = ""
+    first_at: float = 0.0
+    next_at: float = 0.0
+    returns: int = 0
+    is_alone: bool = False
+    answer: str = ""

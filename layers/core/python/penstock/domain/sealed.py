@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy
 from penstock.domain.webhook_settings import Plain
 
 
@@ -11,3 +12,4 @@ class Sealed(Struct, frozen=True):
     enabled: bool
     settings: Plain
     secrets: bytes | None
+    delivery: DeliveryPolicy = STANDARD

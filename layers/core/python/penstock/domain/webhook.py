@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw, Struct
 
+from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy
 from penstock.domain.run import Run, whole_event
 
 OURS = {"Content-Type": "application/json", "User-Agent": "Penstock/1.0"}
@@ -24,6 +25,7 @@ class Webhook(Struct, frozen=True):
     url: str
     headers: dict[str, str]
     secret: str | None
+    policy: DeliveryPolicy = STANDARD
 
 
 class Request(NamedTuple):
@@ -33,6 +35,7 @@ class Request(NamedTuple):
 
 
 _encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
@@ -53,6 +56,14 @@ def request_for(run: Run, event: Raw, webhook: Webhook) -> Request | None:
 def idempotency_key(source: str, message_id: str) -> str:
     """The same for every try of the same event; safe as a header for any message id."""
     return f"{source}:{quote(message_id, safe='')}"
+
+
+def message_id_of(event: Raw) -> str:
+    """The event's own id, or what stands for one."""
+    try:
+        return _message_id(_decode_fields(event).get("messageId"), event)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _message_id(None, event)
 
 
 def _message_id(given: Raw | None, event: Raw) -> str:

@@ -1,50 +1,31 @@
-"""Deliver: take jobs off a destination's queue and send their events, in order within a user, users at once.
-
-What an invocation did is noted in this order: the receipt, then what failing jobs have reached, then how long they stay
-hidden. Whatever is lost by a crash between two of these is done again under the same keys; nothing is left out.
-"""
+"""Deliver: take jobs off a destination's queue and send their events, in order within a user, users at once."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from threading import Lock
+from typing import Protocol
 
 import msgspec
 
-from penstock.domain import delivery, webhook
-from penstock.domain.books import DELIVERED, DeliverReceipt, deliver_receipt
-from penstock.domain.delivery import Answer, Verdict
-from penstock.domain.event import iso
-from penstock.domain.job import Job, decode_job
+from penstock.domain.delivery_policy import DeliveryPolicy
+from penstock.domain.gate import Evidence, Gate
+from penstock.domain.job import decode_job
 from penstock.domain.progress import Progress
+from penstock.domain.rate import Lease
 from penstock.domain.webhook import Webhook
 from penstock.errors import StoreUnavailable, Unavailable
+from penstock.steps.lane import STORE_DELAY_S, STORE_UNAVAILABLE, Fate, Lane, Limits, Message, Task, Tool, Tools
+from penstock.steps.settle import Batch, Letters, Outcome, ProgressNotes, Queue, Receipts, settle
 
-STORE_DELAY_S = 5.0
-DELETED, DISABLED, UNREADABLE = "destination_deleted", "destination_disabled", "unreadable"
-
-
-class Message(NamedTuple):
-    """One message of the queue, as the poller hands it over; `receives` counts this time too."""
-
-    id: str
-    receipt: str
-    group: str
-    body: str
-    receives: int
-
-
-class Batch(NamedTuple):
-    """Messages of one queue, those of a group in order; `destination` is whose queue it is."""
-
-    destination: str
-    queue_url: str
-    messages: Sequence[Message]
+SHORTEST_WAIT_S = 1.0
+GATE = "gate"  # the reason of a job that a closed gate holds
+UNLIMITED = Lease(None, None)
+UNEXPLAINED = 2  # receives that no note explains, from which on a job is taken for one that kills its function
 
 
 class Destinations(Protocol):
@@ -53,223 +34,188 @@ class Destinations(Protocol):
     def get(self, key: tuple[str, str]) -> Webhook | None: ...
 
 
-class Tool(Protocol):
-    """Sends one request and never raises for what the other side does."""
+class Gates(Protocol):
+    """The gate of `(workspace, destination)` as it was a few seconds ago. Raises `StoreUnavailable`."""
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
-
-
-class ProgressNotes(Protocol):
-    """Notes of failing jobs. Raises `StoreUnavailable`."""
-
-    def read(self, workspace: str, destination: str, job_id: str) -> Progress | None: ...
-
-    def write(self, workspace: str, destination: str, job_id: str, progress: Progress) -> None: ...
+    def get(self, key: tuple[str, str]) -> Gate: ...
 
 
-class Queue(Protocol):
-    def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:
-        """Keep up to ten messages, by their receipts, hidden for so many seconds. Raises `Unavailable`."""
+class Watch(Protocol):
+    """Takes note of what speaks for closing a gate, and of what speaks against it. Raises `Unavailable`."""
+
+    def report(self, workspace: str, destination: str, evidence: Evidence) -> None: ...
 
 
-class Receipts(Protocol):
-    """Keeps receipts, and jobs that nobody can read. Raises `StoreUnavailable`."""
+class Rate(Protocol):
+    """Leases requests, so that all functions together keep a destination's limits. Raises `StoreUnavailable`."""
 
-    def keep_deliver(self, workspace: str, destination: str, receipt: DeliverReceipt) -> None: ...
+    def lease(self, workspace: str, destination: str, policy: DeliveryPolicy, wanted: int, groups: int) -> Lease: ...
 
-    def keep_unreadable(self, destination: str, at: str, message_id: str, body: bytes) -> None: ...
+    def settle(self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int) -> None: ...
 
 
 @dataclass(frozen=True)
 class Ports:
-    """`threads` run the groups of a batch at once."""
+    """`threads` run the lanes of a batch at once; `seconds` is a clock that never goes back."""
 
     destinations: Destinations
+    gates: Gates
+    watch: Watch
+    rate: Rate
     tool: Tool
     progress: ProgressNotes
     queue: Queue
+    letters: Letters
     receipts: Receipts
     threads: Executor
     now: Callable[[], datetime]
+    seconds: Callable[[], float]
     chance: Callable[[], float]
 
 
-class Trouble(NamedTuple):
-    """An event that did not get through, as the log may know it."""
-
-    job: str
-    place: int
-    reason: str
-    attempts: int = 0
-
-
-@dataclass(frozen=True)
-class _Fate:
-    """What became of one message: `fates` of its events from `first` on, and when to go on, if at all."""
-
-    message: Message
-    job: Job | None = None
-    first: int = 0
-    fates: tuple[str, ...] = ()
-    wait_s: float | None = None
-    note: Progress | None = None
-    reason: str = ""
-
-    @property
-    def is_unreadable(self) -> bool:
-        return self.job is None and self.wait_s is None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """`failed` are the ids of messages to be handed out again; `delivered` counts events."""
-
-    failed: tuple[str, ...]
-    delivered: int
-    troubles: tuple[Trouble, ...]
-
-
-def deliver(batch: Batch, ports: Ports, has_time: Callable[[], bool]) -> Outcome:
+def deliver(batch: Batch, ports: Ports, has_time: Callable[[], bool], is_probe: bool = False) -> Outcome:
     """`has_time` says whether another request can still be answered before the function's own time-out.
 
-    Raises `StoreUnavailable` where no receipt could be kept: the jobs come again, under the same keys.
+    A probe asks no gate, and gives nothing up for its age. Raises `StoreUnavailable` where no letter or receipt could
+    be kept: the jobs come again, under the same keys.
     """
-    groups: dict[str, list[Message]] = {}
-    for message in batch.messages:
-        groups.setdefault(message.group, []).append(message)
-    lanes = _at_once([_Lane(batch.destination, ports, has_time, group) for group in groups.values()], ports.threads)
-    _keep_receipts(batch.destination, [fate for lane in lanes for fate in lane], ports)
-    for fate in (fate for lane in lanes for fate in lane):
-        _note(batch.destination, fate, ports.progress)
-    _hide(batch.queue_url, lanes, ports.queue)
-    return _outcome([fate for lane in lanes for fate in lane])
+    opened = [_opened(message, batch.destination) for message in batch.messages]
+    workspace = next((task.job.run.workspace for task in opened if task.job), None)
+    if workspace is None:
+        return settle(batch, "", [Fate(task) for task in opened], [], ports)
+    try:
+        settings = ports.destinations.get((workspace, batch.destination))
+        hold_s = None if is_probe or settings is None else _hold_s(workspace, batch.destination, ports)
+        tasks = [_noted(task, ports.progress) for task in opened] if hold_s is None else []
+    except StoreUnavailable:
+        return _held(batch, workspace, opened, STORE_DELAY_S, STORE_UNAVAILABLE, ports)
+    if hold_s is not None:
+        return _held(batch, workspace, opened, hold_s, GATE, ports)
+    return _worked_off(batch, workspace, tasks, settings, ports, has_time, is_probe)
 
 
-def _at_once(lanes: Sequence[_Lane], threads: Executor) -> list[list[_Fate]]:
+def _opened(message: Message, destination: str) -> Task:
+    try:
+        job = decode_job(message.body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return Task(message, None)
+    return Task(message, job if job.destination == destination else None)
+
+
+def _hold_s(workspace: str, destination: str, ports: Ports) -> float | None:
+    return ports.gates.get((workspace, destination)).hold_s(ports.now().timestamp())
+
+
+def _noted(task: Task, notes: ProgressNotes) -> Task:
+    """Where to go on; a job that comes for the first time has no note."""
+    if task.job is None or task.message.receives == 1:
+        return task
+    known = notes.read(task.job.run.workspace, task.job.destination, task.job.id)
+    return task._replace(note=known or Progress())
+
+
+def _worked_off(
+    batch: Batch,
+    workspace: str,
+    tasks: Sequence[Task],
+    settings: Webhook | None,
+    ports: Ports,
+    has_time: Callable[[], bool],
+    is_probe: bool,
+) -> Outcome:
+    by_group: dict[str, list[Task]] = {}
+    for task in tasks:
+        by_group.setdefault(task.message.group, []).append(task)
+    suspect = next((group for group, theirs in by_group.items() if any(map(_is_suspect, theirs))), None)
+    tools = Tools(ports.tool, ports.progress, ports.now, ports.seconds, ports.chance)
+    lease = UNLIMITED if settings is None else _leased(batch, workspace, tasks, settings, ports)
+    limits = Limits(has_time, _Leased(lease).token, is_probe)
+    lanes = [
+        Lane(theirs, settings, tools, limits, group == suspect)
+        for group, theirs in by_group.items()
+        if suspect in (None, group)
+    ]
+    fates = _at_once(lanes, lease.slots, ports.threads)
+    held = [Fate(task, wait_s=0.0) for task in tasks if suspect not in (None, task.message.group)]
+    outcome = settle(
+        batch, workspace, [*(fate for lane in fates for fate in lane), *held], [lane.tally for lane in lanes], ports
+    )
+    _report(batch, workspace, lease, _evidence(lanes), ports)
+    return outcome
+
+
+def _report(batch: Batch, workspace: str, lease: Lease, evidence: Evidence, ports: Ports) -> None:
+    """What is not told now will be when it happens again."""
+    if lease is not UNLIMITED:
+        with suppress(StoreUnavailable):
+            ports.rate.settle(workspace, batch.destination, lease, evidence.requests, evidence.throttled)
+    with suppress(Unavailable):
+        ports.watch.report(workspace, batch.destination, evidence)
+
+
+def _is_suspect(task: Task) -> bool:
+    """Whether it was received more often than deliver gave it back: whoever had it died or ran out of time."""
+    return task.job is not None and task.message.receives - 1 - task.note.returns >= UNEXPLAINED
+
+
+class _Leased:
+    """The requests that a batch may make, counted over its lanes."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._left = 0 if lease.slots == 0 else lease.granted
+        self._lock = Lock()
+
+    def token(self) -> float | None:
+        """None for leave to make one request, else for how many seconds there is none."""
+        if self._left is None:
+            return None
+        with self._lock:
+            if self._left == 0:
+                return max(self._lease.wait_s, SHORTEST_WAIT_S)
+            self._left -= 1
+        return None
+
+
+def _leased(batch: Batch, workspace: str, tasks: Sequence[Task], settings: Webhook, ports: Ports) -> Lease:
+    """An outage of the store does not stop deliveries: then nothing is leased, and nothing limited."""
+    wanted = sum(len(task.job.run.events) - task.note.done for task in tasks if task.job)
+    groups = len({task.message.group for task in tasks})
+    with suppress(StoreUnavailable):
+        return ports.rate.lease(workspace, batch.destination, settings.policy, wanted, groups)
+    return UNLIMITED
+
+
+def _at_once(lanes: Sequence[Lane], most: int | None, threads: Executor) -> list[list[Fate]]:
+    """Work off all lanes, so many at the same time at most."""
     if len(lanes) == 1:
         return [lanes[0].work_off()]
-    working = [threads.submit(lane.work_off) for lane in lanes]
+    shares = (
+        [lanes[first :: max(most, 1)] for first in range(max(most, 1))] if most is not None else [[x] for x in lanes]
+    )
+    working = [threads.submit(_in_turn, share) for share in shares if share]
     wait(working)
-    return [each.result() for each in working]
+    return [fates for each in working for fates in each.result()]
 
 
-@dataclass(frozen=True)
-class _Lane:
-    """One group's messages; once one has to wait, all behind it wait with it."""
-
-    destination: str
-    ports: Ports
-    has_time: Callable[[], bool]
-    messages: Sequence[Message]
-
-    def work_off(self) -> list[_Fate]:
-        fates: list[_Fate] = []
-        for message in self.messages:
-            waits = bool(fates) and fates[-1].wait_s is not None
-            fates.append(_Fate(message, wait_s=fates[-1].wait_s) if waits else self._settle(message))
-        return fates
-
-    def _settle(self, message: Message) -> _Fate:
-        try:
-            job = decode_job(message.body)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            return _Fate(message)
-        if job.destination != self.destination:
-            return _Fate(message)
-        try:
-            settings = self.ports.destinations.get((job.run.workspace, job.destination))
-            reached = self._reached(message, job)
-        except StoreUnavailable:
-            return _Fate(message, wait_s=STORE_DELAY_S, reason="store_unavailable")
-        return self._work(message, job, settings, reached)
-
-    def _reached(self, message: Message, job: Job) -> Progress:
-        """Where to go on; a job that comes for the first time has no note."""
-        notes = self.ports.progress
-        known = notes.read(job.run.workspace, job.destination, job.id) if message.receives > 1 else None
-        return known or Progress(0, 0, "")
-
-    def _work(self, message: Message, job: Job, settings: Webhook | None, reached: Progress) -> _Fate:
-        """Send the job's events until one has to wait or time runs out."""
-        fates: list[str] = []
-        for index in range(reached.done, len(job.run.events)):
-            if not self.has_time():
-                note = Progress(index, 0, "out_of_time") if fates else None
-                return _Fate(message, job, reached.done, tuple(fates), 0.0, note)
-            fate = self._send(job, index, settings)
-            if isinstance(fate, Answer):
-                attempts = 1 + (reached.attempts if index == reached.done else 0)
-                wait_s = delivery.delay_s(fate, attempts, self.ports.chance(), self.ports.now())
-                note = Progress(index, attempts, fate.reason)
-                return _Fate(message, job, reached.done, tuple(fates), wait_s, note, fate.reason)
-            fates.append(fate)
-        return _Fate(message, job, reached.done, tuple(fates))
-
-    def _send(self, job: Job, index: int, settings: Webhook | None) -> str | Answer:
-        """An event's fate: delivered, the reason of a discard, or the answer after which it has to be tried again."""
-        if settings is None or not settings.enabled:
-            return DELETED if settings is None else DISABLED
-        request = webhook.request_for(job.run, job.run.events[index], settings)
-        if request is None:
-            return UNREADABLE
-        answer = self.ports.tool.post(request.url, request.headers, request.body)
-        verdict = delivery.judge(answer)
-        if verdict is Verdict.DONE:
-            return DELIVERED
-        return answer.reason if verdict is Verdict.DISCARD else answer
+def _in_turn(lanes: Sequence[Lane]) -> list[list[Fate]]:
+    return [lane.work_off() for lane in lanes]
 
 
-def _keep_receipts(destination: str, fates: Sequence[_Fate], ports: Ports) -> None:
-    at = iso(ports.now())
-    by_workspace: dict[str, dict[str, tuple[int, Sequence[str]]]] = {}
-    for fate in fates:
-        if fate.job is not None and fate.fates:
-            by_workspace.setdefault(fate.job.run.workspace, {})[fate.job.id] = (fate.first, fate.fates)
-        elif fate.is_unreadable:
-            ports.receipts.keep_unreadable(destination, at, fate.message.id, fate.message.body.encode())
-    for workspace, theirs in by_workspace.items():
-        ports.receipts.keep_deliver(workspace, destination, deliver_receipt(at, theirs))
-
-
-def _note(destination: str, fate: _Fate, notes: ProgressNotes) -> None:
-    """Without its note a job starts over, and repeats events under the same keys; that is the lesser harm."""
-    if fate.job is not None and fate.note is not None:
-        with suppress(StoreUnavailable):
-            notes.write(fate.job.run.workspace, destination, fate.job.id, fate.note)
-
-
-def _hide(queue_url: str, lanes: Sequence[Sequence[_Fate]], queue: Queue) -> None:
-    """The failing jobs first, then those behind them: these must not come back later than what they wait for.
-
-    What could not be hidden stays so until the queue's own time-out, and comes back in order all the same.
-    """
-    waiting = [[fate for fate in lane if fate.wait_s is not None] for lane in lanes]
-    first = [_wait(lane[0]) for lane in waiting if lane]
-    behind = [_wait(fate) for lane in waiting for fate in lane[1:]]
-    with suppress(Unavailable):
-        for waits in (first, behind):
-            if waits:
-                queue.hide(queue_url, waits)
-
-
-def _wait(fate: _Fate) -> tuple[str, int]:
-    return fate.message.receipt, math.ceil(fate.wait_s or 0.0)
-
-
-def _outcome(fates: Sequence[_Fate]) -> Outcome:
-    return Outcome(
-        failed=tuple(fate.message.id for fate in fates if fate.wait_s is not None),
-        delivered=sum(code == DELIVERED for fate in fates for code in fate.fates),
-        troubles=tuple(trouble for fate in fates for trouble in _troubles(fate)),
+def _evidence(lanes: Sequence[Lane]) -> Evidence:
+    tallies = [lane.tally for lane in lanes]
+    requests = sum(tally.requests for tally in tallies)
+    return Evidence(
+        groups_failed=frozenset(lane.group for lane in lanes if lane.tally.has_failed),
+        delivered=sum(tally.answered for tally in tallies),
+        stop=next((tally.stop for tally in tallies if tally.stop), None),
+        mean_s=sum(tally.spent_s for tally in tallies) / requests if requests else 0.0,
+        requests=requests,
+        throttled=sum(tally.throttled for tally in tallies),
     )
 
 
-def _troubles(fate: _Fate) -> list[Trouble]:
-    name = fate.job.id if fate.job else fate.message.id
-    found = [Trouble(name, index, code) for index, code in enumerate(fate.fates, fate.first) if code != DELIVERED]
-    if fate.is_unreadable:
-        found.append(Trouble(name, 0, UNREADABLE))
-    if fate.reason:
-        note = fate.note or Progress(fate.first, 0, "")
-        found.append(Trouble(name, note.done, fate.reason, note.attempts))
-    return found
+def _held(batch: Batch, workspace: str, tasks: Sequence[Task], wait_s: float, reason: str, ports: Ports) -> Outcome:
+    """Nothing is tried: every job that can be read comes back after a while."""
+    fates = [Fate(task, wait_s=wait_s, reason=reason) if task.job else Fate(task) for task in tasks]
+    return settle(batch, workspace, fates, [], ports)

@@ -82,6 +82,7 @@ def create_destination(works: Works, caller: Caller, wanted: NewDestination) -> 
         enabled=wanted.enabled,
         subscription=wanted.subscription,
         schema_changes=wanted.schema_changes,
+        delivery=wanted.delivery,
         **_kept(works, caller.workspace_id, destination_id, wanted.settings)._asdict(),
         queue_url="",
         mapping_id="",

@@ -40,7 +40,7 @@ class OpenDestination:
             return None
         secrets = self._secrets(item.secrets, {"workspace": workspace, "destination": destination})
         whole = webhook_settings.joined(item.settings, secrets)
-        return Webhook(item.enabled, whole.url, whole.headers, whole.secret)
+        return Webhook(item.enabled, whole.url, whole.headers, whole.secret, item.delivery)
 
     def _secrets(self, ciphertext: bytes | None, context: Mapping[str, str]) -> Secrets:
         if ciphertext is None:

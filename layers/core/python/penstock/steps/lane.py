@@ -1,0 +1,283 @@
+"""A lane: one user's jobs at one destination, worked off in order until one of them has to wait."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from penstock.domain import delivery, letters, webhook
+from penstock.domain.books import DEAD, DELIVERED, Cause
+from penstock.domain.delays import bucket
+from penstock.domain.delivery import STOPS, Answer, Verdict
+from penstock.domain.delivery_policy import STANDARD
+from penstock.domain.event import iso
+from penstock.domain.job import Job
+from penstock.domain.letters import Letter
+from penstock.domain.progress import Progress
+from penstock.domain.webhook import Request, Webhook
+from penstock.errors import StoreUnavailable
+
+STORE_DELAY_S = 5.0
+PROBE_DELAY_S = 1.0  # nobody but the next probe polls the queue of a closed gate
+DELETED, DISABLED, UNREADABLE = "destination_deleted", "destination_disabled", "unreadable"
+CRASH, OUT_OF_TIME, OUT_OF_TOKENS, STORE_UNAVAILABLE = "crash", "out_of_time", "rate_limited", "store_unavailable"
+SAMPLED = 200  # bytes of an answer that receipts and notes keep
+
+
+class Message(NamedTuple):
+    """One message of the queue, as the poller hands it over; `receives` counts this time too."""
+
+    id: str
+    receipt: str
+    group: str
+    body: str
+    receives: int
+
+
+class Task(NamedTuple):
+    """A message with the job in it, None where nobody can read it, and what an earlier try has noted."""
+
+    message: Message
+    job: Job | None
+    note: Progress = Progress()
+
+
+class Tool(Protocol):
+    """Sends one request and never raises for what the other side does."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
+
+
+class Notes(Protocol):
+    """Notes of failing jobs. Raises `StoreUnavailable`."""
+
+    def write(self, workspace: str, destination: str, job_id: str, progress: Progress) -> None: ...
+
+
+class Tools(NamedTuple):
+    """What lanes work with; `seconds` is a clock that never goes back."""
+
+    tool: Tool
+    notes: Notes
+    now: Callable[[], datetime]
+    seconds: Callable[[], float]
+    chance: Callable[[], float]
+
+
+class Limits(NamedTuple):
+    """What may end a lane before its jobs do. `token` gives leave for one request, or says how long to wait for it."""
+
+    has_time: Callable[[], bool]
+    token: Callable[[], float | None]
+    is_probe: bool = False
+
+
+@dataclass
+class Tally:
+    """What the requests of one lane came to; `answered` are those that the tool took or refused for good."""
+
+    requests: int = 0
+    spent_s: float = 0.0
+    answered: int = 0
+    retried: int = 0
+    throttled: int = 0
+    has_failed: bool = False
+    stop: str | None = None
+    delays: Counter[int] = field(default_factory=Counter)
+    causes: dict[str, Cause] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one message: `fates` of its events from `task.note.done` on, and when to go on, if at all."""
+
+    task: Task
+    fates: tuple[str, ...] = ()
+    letters: tuple[Letter, ...] = ()
+    wait_s: float | None = None
+    note: Progress | None = None
+    reason: str = ""
+
+    @property
+    def is_unreadable(self) -> bool:
+        return self.task.job is None and self.wait_s is None
+
+
+class _Settled(NamedTuple):
+    """An event that needs no more, and the letter that is kept of it where it was not delivered."""
+
+    fate: str
+    letter: Letter | None = None
+
+
+class _Again(NamedTuple):
+    """An event that has to be tried again, and why."""
+
+    verdict: Verdict
+    answer: Answer
+
+
+@dataclass
+class Lane:
+    """`is_alone`: the job at its head may have killed its function; each of its events is noted before it is tried."""
+
+    tasks: Sequence[Task]
+    settings: Webhook | None
+    tools: Tools
+    limits: Limits
+    is_alone: bool = False
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def group(self) -> str:
+        return self.tasks[0].message.group
+
+    def work_off(self) -> list[Fate]:
+        """The fates of the lane's messages; once one has to wait, all behind it wait with it."""
+        fates: list[Fate] = []
+        for task in self.tasks:
+            if fates and fates[-1].wait_s is not None:
+                fates.append(Fate(task, wait_s=fates[-1].wait_s))
+            elif fates and self.is_alone:
+                fates.append(Fate(task, wait_s=0.0))
+            else:
+                fates.append(Fate(task) if task.job is None else self._work(task, task.job))
+        return fates
+
+    def _work(self, task: Task, job: Job) -> Fate:
+        """Send the job's events until one has to wait, or time or tokens run out."""
+        fates: list[str] = []
+        kept: list[Letter] = []
+        for index in range(task.note.done, len(job.run.events)):
+            note = task.note if index == task.note.done else Progress(index, returns=task.note.returns)
+            done = Fate(task, tuple(fates), tuple(kept))
+            if (pause := self._pause(job, note)) is not None:
+                back = note._replace(returns=note.returns + 1) if fates else None
+                return replace(done, wait_s=pause[0], note=back, reason=pause[1])
+            sent = self._send(job, note)
+            if isinstance(sent, _Again):
+                return self._waiting(done, note, sent.verdict, sent.answer)
+            fates.append(sent.fate)
+            kept += [sent.letter] if sent.letter else []
+        return Fate(task, tuple(fates), tuple(kept))
+
+    def _pause(self, job: Job, note: Progress) -> tuple[float, str] | None:
+        """Why the next event cannot be tried now, if so; where it can, and is dangerous, that is noted first."""
+        if not self.limits.has_time():
+            return 0.0, OUT_OF_TIME
+        wait_s = self.limits.token() if self._needs_request(note) else None
+        if wait_s is not None:
+            return wait_s, OUT_OF_TOKENS
+        if self.is_alone and not note.is_alone:
+            try:
+                mark = note._replace(is_alone=True)
+                self.tools.notes.write(job.run.workspace, job.destination, job.id, mark)
+            except StoreUnavailable:
+                return STORE_DELAY_S, STORE_UNAVAILABLE
+        return None
+
+    def _needs_request(self, note: Progress) -> bool:
+        return self.settings is not None and self.settings.enabled and not note.is_alone
+
+    def _send(self, job: Job, note: Progress) -> _Settled | _Again:
+        if self.settings is None:
+            return _Settled(DELETED)
+        if note.is_alone:  # it was being tried, alone, when the function died
+            return self._given_up(Verdict.DEAD, CRASH, job, note)
+        if not self.settings.enabled:
+            return self._given_up(Verdict.DISCARD, DISABLED, job, note)
+        at = self.tools.now()
+        request = webhook.request_for(job.run, job.run.events[note.done], self.settings)
+        if request is None:
+            return self._given_up(Verdict.DISCARD, UNREADABLE, job, note)
+        began = self.tools.seconds()
+        answer = self.tools.tool.post(request.url, request.headers, request.body)
+        self.tally.spent_s += self.tools.seconds() - began
+        self.tally.requests += 1
+        return self._judged(answer, job, note, request, at)
+
+    def _judged(self, answer: Answer, job: Job, note: Progress, request: Request, at: datetime) -> _Settled | _Again:
+        policy = self.settings.policy if self.settings else STANDARD
+        verdict = delivery.judge(answer, policy)
+        if verdict is Verdict.DONE:
+            self.tally.answered += 1
+            self.tally.delays[bucket(_age_ms(job, self.tools.now()))] += 1
+            return _Settled(DELIVERED)
+        self._count(verdict, answer, job, note)
+        if verdict is Verdict.DISCARD:
+            self.tally.answered += 1
+            return self._given_up(verdict, answer.reason, job, note, request, answer)
+        tried_before = note.attempts > 0 and not self.limits.is_probe
+        if verdict is Verdict.RETRY and tried_before and delivery.is_too_old(note.first_at, at.timestamp(), policy):
+            return self._given_up(Verdict.DEAD, answer.reason, job, note, request, answer)
+        return _Again(verdict, answer)
+
+    def _count(self, verdict: Verdict, answer: Answer, job: Job, note: Progress) -> None:
+        known = self.tally.causes.get(answer.reason)
+        message_id = webhook.message_id_of(job.run.events[note.done])
+        body = answer.body[:SAMPLED].decode(errors="replace")
+        self.tally.causes[answer.reason] = Cause((known.count if known else 0) + 1, message_id, answer.status, body)
+        self.tally.throttled += answer.status == 429
+        self.tally.has_failed |= verdict is Verdict.RETRY and answer.status != 429
+        self.tally.stop = verdict.value if verdict in STOPS else self.tally.stop
+
+    def _waiting(self, done: Fate, note: Progress, verdict: Verdict, answer: Answer) -> Fate:
+        """The job's fate where its next event has to be tried again. A probe is nobody's age, and holds nobody up."""
+        now = self.tools.now()
+        self.tally.retried += 1
+        attempts = note.attempts + 1
+        wait_s = delivery.delay_s(verdict, answer, attempts, self.tools.chance(), now)
+        if self.limits.is_probe:
+            wait_s = PROBE_DELAY_S
+        is_first = note.attempts == 0 or self.limits.is_probe
+        reached = Progress(
+            note.done,
+            attempts,
+            answer.reason,
+            first_at=now.timestamp() if is_first else note.first_at,
+            next_at=now.timestamp() + wait_s,
+            returns=note.returns + 1,
+            answer=answer.body[:SAMPLED].decode(errors="replace"),
+        )
+        return replace(done, wait_s=wait_s, note=reached, reason=answer.reason)
+
+    def _given_up(
+        self,
+        verdict: Verdict,
+        reason: str,
+        job: Job,
+        note: Progress,
+        request: Request | None = None,
+        answer: Answer | None = None,
+    ) -> _Settled:
+        """A discarded or dead event, kept whole for a person to look at and to replay."""
+        is_dead = verdict is Verdict.DEAD
+        kept = Letter(
+            kind="dead" if is_dead else "discarded",
+            reason=reason,
+            at=iso(self.tools.now()),
+            job=job.id,
+            index=note.done,
+            run=msgspec.structs.replace(job.run, events=[]),
+            event=job.run.events[note.done],
+            attempts=note.attempts + (answer is not None),
+            first_at=iso(datetime.fromtimestamp(note.first_at, UTC)) if note.first_at else None,
+            request=letters.sent(*request) if request else None,
+            response=letters.received(*_content(answer)) if answer else None,
+        )
+        return _Settled(f"{DEAD}{reason}" if is_dead else reason, kept)
+
+
+def _content(answer: Answer) -> tuple[int | None, str | None, Mapping[str, str], bytes]:
+    return answer.status, answer.trouble.value if answer.trouble else None, answer.headers, answer.body
+
+
+def _age_ms(job: Job, now: datetime) -> float:
+    """Milliseconds since the hub accepted the job's events."""
+    accepted = datetime.fromisoformat(job.run.received_at)
+    return max(0.0, (now - accepted).total_seconds() * 1000)
