@@ -90,6 +90,11 @@ def test_a_path_fails_until_it_is_replaced(sink: str) -> None:
     assert requests.post(f"{sink}/x", timeout=5).status_code == 200
 
 
+def test_a_path_fails_every_other_time(sink: str) -> None:
+    requests.post(f"{sink}/behave", json={"path": "/x", "status": 429, "every": 2}, timeout=5)
+    assert [requests.post(f"{sink}/x", timeout=5).status_code for _ in range(4)] == [200, 429, 200, 429]
+
+
 def test_a_path_crawls_and_holds_up_no_other(sink: str) -> None:
     requests.post(f"{sink}/behave", json={"path": "/slow", "delay_ms": 600}, timeout=5)
     began = time.monotonic()
@@ -124,6 +129,7 @@ def test_an_answer_without_a_body(sink: str, status: int) -> None:
         (b'{"path": "/x", "delay_ms": Infinity}', "delay_ms"),
         (b'{"path": "/x", "times": 0.5}', "times"),
         (b'{"path": "/x", "times": NaN}', "times"),
+        (b'{"path": "/x", "every": 0}', "every"),
         (b'{"path": "/x", "retry_after": -1}', "retry_after"),
         (b'{"path": "/x", "retry_after": "a\\r\\nb"}', "retry_after"),
         (b'{"path": "/x", "delay": 5}', "delay"),

@@ -23,7 +23,7 @@ WELCOME = {
     "POST /{any path}": "recorded, and answered 200 unless told otherwise",
     "GET /received?path=/x": "what arrived, in order; without path all of it; after=<n> from the n-th arrival on",
     "DELETE /received?path=/x": "forgets; without path all of it",
-    "POST /behave": {"path": "/x", "status": 503, "delay_ms": 250, "retry_after": 1, "times": 3},
+    "POST /behave": {"path": "/x", "status": 503, "delay_ms": 250, "retry_after": 1, "times": 3, "every": 2},
     "keeps": f"the last {MAX_ROWS} requests, {MAX_BYTES >> 20} MB of them at most: past that the oldest fall out",
 }
 

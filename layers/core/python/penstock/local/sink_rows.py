@@ -67,12 +67,14 @@ class Rows:
 
 @dataclass
 class Behaviour:
-    """How a path answers; `times` counts down, None is until it is replaced."""
+    """How a path answers; `times` counts down, None is until it is replaced. Of `every` n requests it meets the last."""
 
     status: int = 200
     delay_ms: float = 0
     retry_after: str | None = None
     times: int | None = None
+    every: int = 1
+    met: int = 0
 
 
 class Behaviours:
@@ -83,10 +85,10 @@ class Behaviours:
         self._max_paths = max_paths
 
     def set(self, order: object) -> dict[str, object]:
-        """Take `{path, status, delay_ms, retry_after, times}`; a path alone behaves again. Raises `Invalid`."""
+        """Take `{path, status, delay_ms, retry_after, times, every}`; a path alone behaves again. Raises `Invalid`."""
         if not isinstance(order, dict):
             raise Invalid("invalid_body", "the body must be a JSON object")
-        unknown = sorted(set(order) - {"path", "status", "delay_ms", "retry_after", "times"})
+        unknown = sorted(set(order) - {"path", "status", "delay_ms", "retry_after", "times", "every"})
         if unknown:
             raise Invalid("unknown_field", f"{unknown[0]} is no field of a behaviour", unknown[0])
         path = order.get("path")
@@ -97,6 +99,7 @@ class Behaviours:
             delay_ms=_whole(order, "delay_ms", 0, LONGEST_DELAY_MS) or 0,
             retry_after=_retry_after(order),
             times=_whole(order, "times", 0, 1_000_000_000),
+            every=_whole(order, "every", 1, 1_000_000) or 1,
         )
         self._by_path.pop(path, None)
         if behaviour != Behaviour() and behaviour.times != 0:
@@ -109,6 +112,9 @@ class Behaviours:
         """How the next request to this path is answered."""
         behaviour = self._by_path.get(path)
         if behaviour is None:
+            return Behaviour()
+        behaviour.met += 1
+        if behaviour.met % behaviour.every:
             return Behaviour()
         if behaviour.times is not None:
             behaviour.times -= 1
@@ -123,6 +129,7 @@ def _shown(behaviour: Behaviour) -> dict[str, object]:
         "delay_ms": behaviour.delay_ms,
         "retry_after": behaviour.retry_after,
         "times": behaviour.times,
+        "every": behaviour.every,
     }
 
 
