@@ -1,4 +1,4 @@
-"""What empties the stream and the destinations' queues: fanout, deliver and the trackers of schemas; stateless."""
+"""What empties the streams and the destinations' queues: fanout, deliver and the trackers of schemas; stateless."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ class Pipeline(Stack):
     def __init__(self, scope: Construct, stage: Stage, maker: Maker, on: rights.Resources, given: Environments) -> None:
         super().__init__(scope, f"{stage.prefix}-pipeline", stack_name=f"{stage.prefix}-pipeline")
         fanout = maker.function(self, "fanout", rights.fanout(on), given.fanout, timeout_s=60)
-        self._feed(fanout, on, RECORDS_AT_ONCE, SHARES_OF_A_SHARD)
+        self._feed(fanout, on, on.stream, RECORDS_AT_ONCE, SHARES_OF_A_SHARD)
+        bulk = maker.function(self, "fanout_bulk", rights.fanout_bulk(on), given.fanout, timeout_s=60, code="fanout")
+        self._feed(bulk, on, on.bulk, RECORDS_AT_ONCE, SHARES_OF_A_SHARD)
         schema = maker.function(self, "schema", rights.schema(on), given.schema, timeout_s=60, memory_mb=1024)
         # one batch of a shard at a time: its counts have one writer
-        self._feed(schema, on, RECORDS_COUNTED_AT_ONCE, 1, window_s=stage.schema_window_s)
+        self._feed(schema, on, on.stream, RECORDS_COUNTED_AT_ONCE, 1, stage.schema_window_s)
+        self._feed(schema, on, on.bulk, RECORDS_COUNTED_AT_ONCE, 1, stage.schema_window_s, "Bulk")
         events.EventBus(self, "Bus", event_bus_name=stage.prefix)
         changes = maker.function(self, "schema_changes", rights.schema_changes(on), given.schema_changes, timeout_s=60)
         self._follow(changes, "Places", on.places_stream, on.failure_bucket)
@@ -36,7 +39,14 @@ class Pipeline(Stack):
         )
 
     def _feed(
-        self, consumer: lambda_.Function, on: rights.Resources, records: int, shares: int, window_s: int = 0
+        self,
+        consumer: lambda_.Function,
+        on: rights.Resources,
+        stream: str,
+        records: int,
+        shares: int,
+        window_s: int = 0,
+        name: str = "",
     ) -> None:
         """From the oldest record on, retried until shortly before the stream would forget it, then kept in S3 whole.
 
@@ -44,9 +54,9 @@ class Pipeline(Stack):
         """
         lambda_.CfnEventSourceMapping(
             self,
-            f"{consumer.node.id}Feed",
+            f"{consumer.node.id}{name}Feed",
             function_name=consumer.function_name,
-            event_source_arn=on.stream,
+            event_source_arn=stream,
             starting_position="TRIM_HORIZON",
             batch_size=records,
             parallelization_factor=shares,

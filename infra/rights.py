@@ -26,6 +26,7 @@ class Resources:
     audit: str
     receipts: str
     progress: str
+    dedup: str
     places: str
     schemas: str
     changes: str
@@ -33,6 +34,7 @@ class Resources:
     changes_stream: str
     event_bus: str
     stream: str
+    bulk: str
     key: str
     operator_secret: str
     failure_bucket: str
@@ -57,7 +59,7 @@ class Grant:
 
 def collect(on: Resources) -> list[Grant]:
     return [
-        Grant(("kinesis:PutRecords",), (on.stream,)),
+        Grant(("kinesis:PutRecords",), (on.stream, on.bulk)),
         Grant(("dynamodb:GetItem",), (on.config,)),
     ]
 
@@ -89,13 +91,21 @@ def control(on: Resources) -> list[Grant]:
 
 
 def fanout(on: Resources) -> list[Grant]:
+    return [*_fans_out(on), *_reads_stream(on, on.stream)]
+
+
+def fanout_bulk(on: Resources) -> list[Grant]:
+    return [*_fans_out(on), *_reads_stream(on, on.bulk)]
+
+
+def _fans_out(on: Resources) -> list[Grant]:
     return [
         Grant(("dynamodb:Query", "dynamodb:GetItem"), (on.config,)),
+        Grant(("dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"), (on.dedup,)),
         Grant(("dynamodb:PutItem",), (on.receipts,)),
-        Grant(("kinesis:PutRecords",), (on.stream,)),
+        Grant(("kinesis:PutRecords",), (on.stream, on.bulk)),
         Grant(("sqs:SendMessage",), (on.queues,), why_wide=QUEUES),
         Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
-        *_reads_stream(on),
     ]
 
 
@@ -105,7 +115,7 @@ def schema(on: Resources) -> list[Grant]:
         Grant(("dynamodb:UpdateItem",), (on.places,)),
         Grant(("dynamodb:Query", "dynamodb:PutItem"), (on.schemas,)),
         Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
-        *_reads_stream(on),
+        *_reads_stream(on, on.stream, on.bulk),
     ]
 
 
@@ -153,8 +163,8 @@ def teardown(on: Resources) -> list[Grant]:
     ]
 
 
-def _reads_stream(on: Resources) -> list[Grant]:
-    """What the poller of the stream does in a consumer's name."""
+def _reads_stream(on: Resources, *streams: str) -> list[Grant]:
+    """What the poller of a stream does in a consumer's name."""
     return [
         Grant(
             (
@@ -164,7 +174,7 @@ def _reads_stream(on: Resources) -> list[Grant]:
                 "kinesis:GetShardIterator",
                 "kinesis:ListShards",
             ),
-            (on.stream,),
+            streams,
             on_behalf=True,
         ),
         Grant(("s3:ListBucket",), (on.failure_bucket,), on_behalf=True),

@@ -16,6 +16,7 @@ class Names:
     audit: str
     receipts: str
     progress: str
+    dedup: str
     places: str
     schemas: str
     changes: str
@@ -33,8 +34,9 @@ class Environments:
     def collect(self) -> dict[str, str]:
         return {
             **self._caches,
-            "PENSTOCK_STREAM_ARN": self.on.stream,
+            **self._streams,
             "PENSTOCK_CONFIG_TABLE": self.names.config,
+            "PENSTOCK_SETTLES_S": str(self.stage.settles_s),
         }
 
     @property
@@ -55,8 +57,9 @@ class Environments:
     def fanout(self) -> dict[str, str]:
         return {
             **self._caches,
-            "PENSTOCK_STREAM_ARN": self.on.stream,
+            **self._streams,
             "PENSTOCK_CONFIG_TABLE": self.names.config,
+            "PENSTOCK_DEDUP_TABLE": self.names.dedup,
             "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
             "PENSTOCK_FAILURE_BUCKET": self.names.failure_bucket,
             **self._partial_failures,
@@ -97,6 +100,10 @@ class Environments:
             "PENSTOCK_SECRETS_KEY_ARN": self.on.key,
             "PENSTOCK_REQUEST_TIMEOUT_S": str(self.stage.request_timeout_s),
         }
+
+    @property
+    def _streams(self) -> dict[str, str]:
+        return {"PENSTOCK_STREAM_ARN": self.on.stream, "PENSTOCK_BULK_STREAM_ARN": self.on.bulk}
 
     @property
     def _partial_failures(self) -> dict[str, str]:

@@ -26,6 +26,7 @@ class Stage:
     log_retention_days: int = 30
     cache_fresh_s: float = 10.0
     cache_stale_s: float = 30.0
+    settles_s: float = 30.0
     request_timeout_s: float = 10.0
     deliver_timeout_s: int = 60
     visibility_timeout_s: int = 360
@@ -56,13 +57,17 @@ def stage(name: str, region: str) -> Stage:
             log_retention_days=1,
             cache_fresh_s=0.5,
             cache_stale_s=1.5,
+            settles_s=3.0,
             deliver_timeout_s=20,
             visibility_timeout_s=25,
             schema_window_s=0,
         )
     if name == "prod":
         return Stage(
-            name, region, log_retention_days=90, reserved={"collect": 300, "fanout": 100, "schema": 50, "deliver": 400}
+            name,
+            region,
+            log_retention_days=90,
+            reserved={"collect": 300, "fanout": 90, "fanout_bulk": 40, "schema": 50, "deliver": 400},
         )
     return Stage(name, region)
 

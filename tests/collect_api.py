@@ -15,7 +15,7 @@ from typing import Any
 from functions.collect.handler import app, handler
 from penstock.wiring import collect
 from tests.builders_collect import IP, SOURCE, WORKSPACE, WRITE_KEY
-from tests.moto_server import CONFIG_TABLE, STREAM_ARN, Cloud, emptied, environment
+from tests.moto_server import BULK_STREAM, BULK_STREAM_ARN, CONFIG_TABLE, STREAM_ARN, Cloud, emptied, environment
 
 HOST = "events.example.com"
 
@@ -100,12 +100,14 @@ def put_key(cloud: Cloud, enabled: bool = True, source_enabled: bool = True) -> 
 def collecting(cloud: Cloud) -> Iterator[Cloud]:
     """The collect function's world: a stream, a table with one write key, and the function's environment."""
     emptied(cloud).make_stream(shards=1)
+    cloud.make_stream(BULK_STREAM, shards=1)
     cloud.make_config_table()
     put_key(cloud)
     with environment(
         AWS_ENDPOINT_URL=cloud.url,
         PENSTOCK_STAGE="test",
         PENSTOCK_STREAM_ARN=STREAM_ARN,
+        PENSTOCK_BULK_STREAM_ARN=BULK_STREAM_ARN,
         PENSTOCK_CONFIG_TABLE=CONFIG_TABLE,
     ):
         collect.ports.cache_clear()

@@ -52,6 +52,10 @@ class MemoryKeys:
 
 
 def ports(
-    stream: MemoryStream | None = None, keys: MemoryKeys | None = None, new_id: Callable[[], str] | None = None
+    stream: MemoryStream | None = None,
+    keys: MemoryKeys | None = None,
+    new_id: Callable[[], str] | None = None,
+    bulk: MemoryStream | None = None,
 ) -> Ports:
-    return Ports(keys or MemoryKeys(), stream or MemoryStream(), lambda: NOW, new_id or ids())
+    streams = stream or MemoryStream(), bulk or MemoryStream()
+    return Ports(keys or MemoryKeys(), *streams, lambda: NOW, new_id or ids())

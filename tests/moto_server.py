@@ -20,7 +20,9 @@ from penstock.domain.sigv4 import Signer
 
 REGION = "us-east-1"
 STREAM = "penstock-test-events"
+BULK_STREAM = "penstock-test-bulk"
 STREAM_ARN = f"arn:aws:kinesis:{REGION}:{DEFAULT_ACCOUNT_ID}:stream/{STREAM}"
+BULK_STREAM_ARN = f"arn:aws:kinesis:{REGION}:{DEFAULT_ACCOUNT_ID}:stream/{BULK_STREAM}"
 CONFIG_TABLE = "penstock-test-config"
 
 
@@ -38,8 +40,8 @@ class Cloud(NamedTuple):
     def wire(self, service: str) -> AwsWire:
         return AwsWire(self.url, Signer("testing", "testing", None, REGION, service))
 
-    def make_stream(self, shards: int = 4) -> None:
-        self.client("kinesis").create_stream(StreamName=STREAM, ShardCount=shards)
+    def make_stream(self, name: str = STREAM, shards: int = 4) -> None:
+        self.client("kinesis").create_stream(StreamName=name, ShardCount=shards)
 
     def make_config_table(self) -> None:
         keys = [(tables.CONFIG.partition_key, "HASH"), (tables.CONFIG.sort_key, "RANGE")]
@@ -50,20 +52,20 @@ class Cloud(NamedTuple):
             KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
         )
 
-    def records(self) -> list[dict[str, Any]]:
-        """All that the stream holds, shard by shard, each shard in order."""
+    def records(self, stream: str = STREAM) -> list[dict[str, Any]]:
+        """All that a stream holds, shard by shard, each shard in order."""
         kinesis = self.client("kinesis")
         found = []
-        for shard in kinesis.list_shards(StreamName=STREAM)["Shards"]:
+        for shard in kinesis.list_shards(StreamName=stream)["Shards"]:
             place = kinesis.get_shard_iterator(
-                StreamName=STREAM, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+                StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
             )
             found += kinesis.get_records(ShardIterator=place["ShardIterator"], Limit=10_000)["Records"]
         return found
 
-    def events(self) -> list[dict[str, Any]]:
-        """All events in the stream's runs, each with its run's `key` and shared context."""
-        runs = [json.loads(record["Data"]) for record in self.records()]
+    def events(self, stream: str = STREAM) -> list[dict[str, Any]]:
+        """All events in a stream's runs, each with its run's `key` and shared context."""
+        runs = [json.loads(record["Data"]) for record in self.records(stream)]
         return [{**event, "_run": run} for run in runs for event in run["events"]]
 
 

@@ -1,4 +1,4 @@
-"""Reads the stream and puts every run on the queues of the destinations that want it."""
+"""Reads a stream, live or bulk, and puts every run on the queues of the destinations that want it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from penstock.domain.stream_record import shard_of
 from penstock.errors import Unavailable
 from penstock.steps.fan_out import Record, fan_out
 from penstock.wiring.fanout import given, ports
@@ -24,7 +25,7 @@ def logger() -> Logger:
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Answers one batch of a shard: from which record on it has to be replayed, if from any."""
-    records = [Record(record_id(each), base64.b64decode(each["kinesis"]["data"])) for each in event["Records"]]
+    records = [_record(each) for each in event["Records"]]
     try:
         outcome = fan_out(records, ports())
     except Unavailable as error:
@@ -36,10 +37,16 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     return _answer(event, outcome.failed)
 
 
+def _record(record: dict[str, Any]) -> Record:
+    kinesis = record["kinesis"]
+    data, arrived_at = base64.b64decode(kinesis["data"]), float(kinesis["approximateArrivalTimestamp"])
+    return Record(record_id(record), data, arrived_at)
+
+
 def record_id(record: dict[str, Any]) -> str:
     """`<shard>-<sequence number>`: Kinesis numbers records per shard."""
-    shard, _, number = record["eventID"].partition(":")
-    return f"{shard}-{number}"
+    shard = shard_of(record["eventSourceARN"], record["eventID"])
+    return f"{shard}-{record['kinesis']['sequenceNumber']}"
 
 
 def _answer(event: dict[str, Any], failed: frozenset[str]) -> dict[str, Any]:

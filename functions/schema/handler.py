@@ -9,6 +9,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from penstock.domain.stream_record import shard_of
 from penstock.errors import Unavailable
 from penstock.steps.track_schema import Outcome, Record, track_schema
 from penstock.wiring.schema import given, ports
@@ -25,7 +26,8 @@ def logger() -> Logger:
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Answers one batch of a shard: from which record on it has to be replayed, if from any."""
-    shard = event["Records"][0]["eventID"].partition(":")[0]
+    first = event["Records"][0]
+    shard = shard_of(first["eventSourceARN"], first["eventID"])
     records = [_record(each["kinesis"]) for each in event["Records"]]
     try:
         _noted(records, _tracked(shard, records))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.adapters.aws_wire import WireFailed
@@ -14,6 +15,7 @@ from penstock.adapters.write_keys import WriteKeyTable
 from penstock.domain.config import Change, Create, Remove
 from penstock.domain.known_key import KnownKey
 from penstock.domain.sources import WriteKeyItem
+from penstock.domain.turns import Announced
 from penstock.errors import StoreUnavailable
 from tests.builders_collect import SOURCE, WORKSPACE, WRITE_KEY
 from tests.fakes_collect import MemoryKeys
@@ -65,6 +67,11 @@ def written(server: Cloud) -> Iterator[Written]:
 def test_a_key_is_enabled_only_if_it_and_its_source_are(written: Written, enabled: bool, source_enabled: bool) -> None:
     written.write(Create(item(enabled, source_enabled)))
     assert written.table.find(WRITE_KEY) == KnownKey(WORKSPACE, SOURCE, enabled and source_enabled)
+
+
+def test_the_next_turn_of_its_source_is_told_with_it(written: Written) -> None:
+    written.write(Create(msgspec.structs.replace(item(), turn=3, turns_at=1_795_000_000)))
+    assert written.table.find(WRITE_KEY) == KnownKey(WORKSPACE, SOURCE, True, Announced(3, 1_795_000_000.0))
 
 
 def test_a_change_and_a_removal_are_seen_by_the_next_question(written: Written) -> None:

@@ -11,7 +11,7 @@ from msgspec import Raw
 from penstock.domain.job import group_of
 from penstock.domain.partition import hash_key
 from penstock.domain.run import Run, decode_run
-from penstock.domain.stream_record import record_of
+from penstock.domain.stream_record import record_of, shard_of
 from tests.builders_collect import NOW_TEXT, SOURCE, WORKSPACE, packed, track
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -34,6 +34,12 @@ def test_a_record_goes_where_its_source_and_key_say(key: str) -> None:
     record = record_of(Run(1, WORKSPACE, SOURCE, key, NOW_TEXT, []))
     assert record.partition_key == group_of(SOURCE, key)
     assert record.hash_key == hash_key(SOURCE, record.partition_key)
+
+
+def test_shards_of_the_two_streams_never_have_one_name() -> None:
+    live, bulk = (f"arn:aws:kinesis:us-east-1:123456789012:stream/penstock-dev-{name}" for name in ("events", "bulk"))
+    assert shard_of(live, "shardId-000000000000:495") == "shardId-000000000000"
+    assert shard_of(bulk, "shardId-000000000000:495") == "b-shardId-000000000000"
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"v":1}', b"\xff"])

@@ -16,7 +16,7 @@ from functions.collect.handler import GIF, SHORT_NAMES, app
 from penstock.domain.event import TYPES
 from tests.builders_collect import IP, SOURCE, UNFIT, WORKSPACE, WRITE_KEY, batch_of, packed, track
 from tests.collect_api import HOST, basic, collecting, door, get, post, put_key
-from tests.moto_server import STREAM, Cloud, environment, moto_cloud
+from tests.moto_server import BULK_STREAM, STREAM, Cloud, environment, moto_cloud
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_a_batch_is_taken_event_by_event(cloud: Cloud, name: str) -> None:
     answer = post(f"/v1/{name}", batch_of(track(), UNFIT["missing_event"], track(messageId="m-2")))
     assert (answer.status, answer.body["success"], answer.body["accepted"]) == (200, True, 2)
     assert [(each["index"], each["code"]) for each in answer.body["rejected"]] == [(1, "missing_event")]
-    found = cloud.events()
+    found = cloud.events(BULK_STREAM if name == "import" else STREAM)
     assert [each["messageId"] for each in found] == ["m-1", "m-2"]
     assert [each["_run"].get("bulk", False) for each in found] == [name == "import"] * 2
 

@@ -178,14 +178,16 @@ class Cloud:
             boto3.client("dynamodb").create_table(
                 TableName=f"penstock-dev-{table.name}",
                 BillingMode="PAY_PER_REQUEST",
-                AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys + indexed],
+                AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in dict(keys + indexed)],
                 KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
                 **({"GlobalSecondaryIndexes": [index_of(table)]} if table.index else {}),
             )
 
     def _make_stream(self) -> None:
-        self.stream_arn = self.environment_of("collect")["PENSTOCK_STREAM_ARN"]
-        boto3.client("kinesis").create_stream(StreamName=self.stream_arn.rsplit("/", 1)[-1], ShardCount=1)
+        environment = self.environment_of("collect")
+        self.stream_arn = environment["PENSTOCK_STREAM_ARN"]
+        for arn in (self.stream_arn, environment["PENSTOCK_BULK_STREAM_ARN"]):
+            boto3.client("kinesis").create_stream(StreamName=arn.rsplit("/", 1)[-1], ShardCount=1)
 
     def _make_secrets(self) -> None:
         key = boto3.client("kms").create_key()["KeyMetadata"]

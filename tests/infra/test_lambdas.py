@@ -15,12 +15,16 @@ from tests.infra.template_reading import Templates, functions, properties, resou
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("collect", "control", "fanout", "schema", "schema_changes", "deliver", "teardown")
+NAMES = ("collect", "control", "fanout", "fanout_bulk", "schema", "schema_changes", "deliver", "teardown")
 SETTINGS = ROOT / "layers" / "core" / "python" / "penstock" / "settings.py"
 
 
 def test_every_function_of_the_repository_is_deployed(templates: Templates) -> None:
-    assert set(functions(templates)) == {path.parent.name for path in ROOT.glob("functions/*/handler.py")} == set(NAMES)
+    deployed = functions(templates)
+    assert {found["Handler"].split(".")[1] for found in deployed.values()} == {
+        path.parent.name for path in ROOT.glob("functions/*/handler.py")
+    }
+    assert set(deployed) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,7 +79,7 @@ def feeds(templates: Templates, *names: str) -> list[Any]:
 
 def test_every_feed_is_read_from_its_beginning_and_what_cannot_be_handled_is_parked(templates: Templates) -> None:
     found = properties(templates, "AWS::Lambda::EventSourceMapping")
-    assert len(found) == 4
+    assert len(found) == 6
     for feed in found:
         assert feed["StartingPosition"] == "TRIM_HORIZON"
         assert feed["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -85,9 +89,10 @@ def test_every_feed_is_read_from_its_beginning_and_what_cannot_be_handled_is_par
 
 
 def test_a_shards_counts_have_one_writer_and_its_jobs_several(templates: Templates) -> None:
-    fanout, schema = feeds(templates, "FanoutFeed", "SchemaFeed")
-    assert (fanout["ParallelizationFactor"], schema["ParallelizationFactor"]) == (4, 1)
-    assert fanout["EventSourceArn"] == schema["EventSourceArn"]
+    for name in ("", "Bulk"):
+        fanout, schema = feeds(templates, f"Fanout{name}Feed", f"Schema{name}Feed")
+        assert (fanout["ParallelizationFactor"], schema["ParallelizationFactor"]) == (4, 1)
+        assert fanout["EventSourceArn"] == schema["EventSourceArn"]
 
 
 def test_tables_that_feed_a_function_show_it_what_was_written(templates: Templates) -> None:
@@ -100,9 +105,8 @@ def test_tables_that_feed_a_function_show_it_what_was_written(templates: Templat
 
 
 def test_a_record_is_given_up_only_shortly_before_the_stream_forgets_it(templates: Templates) -> None:
-    (stream,) = properties(templates, "AWS::Kinesis::Stream")
-    kept_s = stream["RetentionPeriodHours"] * 3600
-    for feed in feeds(templates, "FanoutFeed", "SchemaFeed"):
+    kept_s = min(each["RetentionPeriodHours"] for each in properties(templates, "AWS::Kinesis::Stream")) * 3600
+    for feed in feeds(templates, "FanoutFeed", "FanoutBulkFeed", "SchemaFeed", "SchemaBulkFeed"):
         assert kept_s / 2 < feed["MaximumRecordAgeInSeconds"] < kept_s
 
 

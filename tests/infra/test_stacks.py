@@ -64,11 +64,13 @@ def test_there_is_no_table_that_the_code_does_not_know(templates: Templates) -> 
     assert len(resources(templates, "AWS::DynamoDB::Table")) == len(tables.ALL)
 
 
-def test_the_stream_is_encrypted_grows_by_itself_and_keeps_a_week(templates: Templates) -> None:
-    (stream,) = properties(templates, "AWS::Kinesis::Stream", "-stream")
-    assert stream["StreamEncryption"]["EncryptionType"] == "KMS"
-    assert stream["StreamModeDetails"] == {"StreamMode": "ON_DEMAND"}
-    assert stream["RetentionPeriodHours"] == 7 * 24
+def test_the_streams_are_encrypted_grow_by_themselves_and_keep_a_week(templates: Templates) -> None:
+    streams = properties(templates, "AWS::Kinesis::Stream", "-stream")
+    assert {stream["Name"] for stream in streams} == {"penstock-dev-events", "penstock-dev-bulk"}
+    for stream in streams:
+        assert stream["StreamEncryption"]["EncryptionType"] == "KMS"
+        assert stream["StreamModeDetails"] == {"StreamMode": "ON_DEMAND"}
+        assert stream["RetentionPeriodHours"] == 7 * 24
 
 
 def test_the_key_for_secrets_rotates(templates: Templates) -> None:

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.known_key import KnownKey
+from penstock.domain.turns import Announced
 from penstock.errors import Forbidden, Invalid, StoreUnavailable, StreamUnavailable, Unauthenticated, Unavailable
 from penstock.steps.collect import Call, Outcome, Ports, collect
-from tests.builders_collect import IP, SOURCE, UNFIT, WORKSPACE, WRITE_KEY, batch_of, packed, track
+from tests.builders_collect import IP, NOW, SOURCE, UNFIT, WORKSPACE, WRITE_KEY, batch_of, packed, track
 from tests.fakes_collect import MemoryKeys, MemoryStream, ports
 
 Collect = Callable[[Call, Ports], Outcome]
@@ -110,8 +111,26 @@ def test_a_run_belongs_to_the_keys_workspace_and_source_whatever_the_body_says()
 
 def test_history_is_marked_as_bulk() -> None:
     stream = MemoryStream()
-    collect(call(batch_of(track()), bulk=True), ports(stream))
+    collect(call(batch_of(track()), bulk=True), ports(bulk=stream))
     assert stream.runs[0].bulk
+
+
+def moved(turn: int, at: float) -> MemoryKeys:
+    return MemoryKeys({WRITE_KEY: KnownKey(WORKSPACE, SOURCE, True, Announced(turn, at))})
+
+
+@pytest.mark.parametrize(("ahead_s", "in_bulk"), [(0.001, False), (0.0, True), (-3600.0, True)])
+def test_a_source_goes_through_the_bulk_stream_from_the_announced_instant_on(ahead_s: float, in_bulk: bool) -> None:
+    live, bulk = MemoryStream(), MemoryStream()
+    collect(call(batch_of(track())), ports(live, moved(1, NOW.timestamp() + ahead_s), bulk=bulk))
+    assert (len(live.runs), len(bulk.runs)) == ((0, 1) if in_bulk else (1, 0))
+    assert [run.turn for run in live.runs + bulk.runs] == [1 if in_bulk else 0]
+
+
+def test_history_takes_no_turn() -> None:
+    bulk = MemoryStream()
+    collect(call(batch_of(track()), bulk=True), ports(keys=moved(3, NOW.timestamp() - 1), bulk=bulk))
+    assert (bulk.runs[0].bulk, bulk.runs[0].turn) == (True, 0)
 
 
 def test_the_key_may_be_in_the_batch_or_in_its_event() -> None:

@@ -27,7 +27,13 @@ class Settings:
 
     @property
     def stream_arn(self) -> str:
+        """The stream of live events."""
         return self._text("PENSTOCK_STREAM_ARN")
+
+    @property
+    def bulk_stream_arn(self) -> str:
+        """The stream of imports, and of sources above their quota."""
+        return self._text("PENSTOCK_BULK_STREAM_ARN")
 
     @property
     def config_table(self) -> str:
@@ -44,6 +50,14 @@ class Settings:
     @property
     def progress_table(self) -> str:
         return self._text("PENSTOCK_PROGRESS_TABLE")
+
+    @property
+    def dedup_table(self) -> str:
+        return self._text("PENSTOCK_DEDUP_TABLE")
+
+    @property
+    def gates_table(self) -> str:
+        return self._text("PENSTOCK_GATES_TABLE")
 
     @property
     def places_table(self) -> str:
@@ -82,6 +96,21 @@ class Settings:
         return self._text("PENSTOCK_DELIVER_FUNCTION_ARN")
 
     @property
+    def deliver_slow_function_arn(self) -> str:
+        """The function that empties the queues of slow destinations."""
+        return self._text("PENSTOCK_DELIVER_SLOW_FUNCTION_ARN")
+
+    @property
+    def chores_queue_arn(self) -> str:
+        """The queue of what the gatekeeper is to look after."""
+        return self._text("PENSTOCK_CHORES_QUEUE_ARN")
+
+    @property
+    def chores_url(self) -> str:
+        *_, account, name = self.chores_queue_arn.split(":")
+        return f"{self.endpoint_of('sqs')}/{account}/{name}"
+
+    @property
     def deliver_concurrency(self) -> int:
         """How many Lambdas at most empty one destination's queue at once; AWS takes no less than 2."""
         return self._whole("PENSTOCK_DELIVER_CONCURRENCY", 2)
@@ -105,6 +134,11 @@ class Settings:
     def cache_stale_s(self) -> float:
         """Up to this age it is still served while it is refreshed; past it a caller waits, in seconds."""
         return self._number("PENSTOCK_CACHE_STALE_S", 30.0)
+
+    @property
+    def settles_s(self) -> float:
+        """For how long at most a request of the tracking API can take, in seconds."""
+        return self._number("PENSTOCK_SETTLES_S", 30.0)
 
     @property
     def schema_fresh_s(self) -> float:

@@ -9,6 +9,7 @@ import msgspec
 
 from penstock.domain.ids import workspace_of_write_key
 from penstock.domain.known_key import KnownKey
+from penstock.domain.turns import Announced
 from penstock.errors import StoreUnavailable
 
 
@@ -26,10 +27,19 @@ class _Flag(msgspec.Struct):
     BOOL: bool
 
 
+class _Number(msgspec.Struct, frozen=True):
+    N: str
+
+
+NOUGHT = _Number("0")
+
+
 class _Item(msgspec.Struct):
     source_id: _Text
     enabled: _Flag
     source_enabled: _Flag
+    turn: _Number = NOUGHT
+    turns_at: _Number = NOUGHT
 
 
 class _Answer(msgspec.Struct):
@@ -60,8 +70,9 @@ class WriteKeyTable:
             raise StoreUnavailable(f"DynamoDB answered {status} for a write key")
         try:
             item = _decode_answer(body).Item
-        except msgspec.MsgspecError as error:
+            announced = Announced() if item is None else Announced(int(item.turn.N), float(item.turns_at.N))
+        except (msgspec.MsgspecError, ValueError) as error:
             raise StoreUnavailable("DynamoDB answered for a write key what cannot be read") from error
         if item is None:
             return None
-        return KnownKey(workspace, item.source_id.S, item.enabled.BOOL and item.source_enabled.BOOL)
+        return KnownKey(workspace, item.source_id.S, item.enabled.BOOL and item.source_enabled.BOOL, announced)

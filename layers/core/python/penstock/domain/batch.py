@@ -13,6 +13,7 @@ from penstock.domain import plain
 from penstock.domain.envelope import CODES, Envelope, Request
 from penstock.domain.event import LARGEST_EVENT, Accepted, Arrival, Rejected, admit, iso
 from penstock.domain.run import Run
+from penstock.domain.turns import FIRST, Turn
 from penstock.errors import TooLarge
 
 LARGEST_SPREAD = 8 * 1024 * 1024
@@ -29,6 +30,7 @@ class Origin:
     ip: str | None
     new_id: Callable[[], str]
     bulk: bool = False
+    turn: Turn = FIRST
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def _runs(gathered: plain.Gathered, envelope: Envelope, origin: Origin) -> list[
             integrations=envelope.integrations,
             sent_at=sent_at,
             bulk=origin.bulk,
+            turn=origin.turn.number,
+            early=origin.turn.early,
         )
         for key, events in gathered.items()
     ]

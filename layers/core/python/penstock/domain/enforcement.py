@@ -32,11 +32,13 @@ _encode = msgspec.json.Encoder().encode
 class Enforced(NamedTuple):
     """`parts` go to the source's destinations, in order; `forwarded` is a run of another source, or None.
 
-    There are several parts where not all events have the same left out of the context that their run shares.
+    There are several parts where not all events have the same left out of the context that their run shares. `places`
+    are the indices that the events of all parts had in their run.
     """
 
     parts: tuple[Run, ...]
     forwarded: Run | None
+    places: tuple[int, ...]
 
     @property
     def kept(self) -> Run:
@@ -53,18 +55,21 @@ class _Kept(NamedTuple):
 
 def enforced(run: Run, compiled: Compiled) -> Enforced:
     """Raises what `msgspec` raises where an event is no JSON object."""
-    kept, forwarded = [], []
-    for event in run.events:
+    kept, forwarded, places = [], [], []
+    for place, event in enumerate(run.events):
         found = findings(decoded(run, event), compiled)
         actions = {each.finding.action for each in found}
         if "forward" in actions and not run.forwarded:
             forwarded.append(_noted(run, event, found, whole=True).event)
         elif not actions & {"block", "forward"}:
             kept.append(_noted(run, event, found) if found else _Kept(event, frozenset()))
+            places.append(place)
     other = None
     if forwarded and compiled.plan.forward_to is not None:
-        other = structs.replace(run, source=compiled.plan.forward_to, events=forwarded, forwarded=True)
-    return Enforced(_parts(run, kept), other)
+        other = structs.replace(
+            run, source=compiled.plan.forward_to, events=forwarded, forwarded=True, via=run.source, origin=""
+        )
+    return Enforced(_parts(run, kept), other, tuple(places))
 
 
 def records_of(run: Run) -> list[StreamRecord]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from penstock.domain.turns import Announced
+
 
 class KnownKey(NamedTuple):
     """`enabled` only if both the key and its source are."""
@@ -11,3 +13,4 @@ class KnownKey(NamedTuple):
     workspace: str
     source: str
     enabled: bool
+    announced: Announced = Announced()

@@ -16,7 +16,12 @@ EMPTY = Raw(b"{}")
 class Run(msgspec.Struct, omit_defaults=True):
     """One record of the stream. Times are ISO 8601 UTC with milliseconds; `sent_at` is as the client gave it.
 
-    `forwarded` events came to their source because another one's tracking plan sent them on; that happens once.
+    `forwarded` events came to their source because another one's tracking plan sent them on; that happens once. `via`
+    is that other source, whose turns these are.
+
+    `turn` and `early` say in which turn of its source it was received (`domain/turns.py`). `origin` is the id of the
+    record that it was first, where it was carried on to the end of the bulk stream. A `fence` has no events: it asks
+    the live stream whether all before it is sent.
     """
 
     v: int
@@ -30,6 +35,11 @@ class Run(msgspec.Struct, omit_defaults=True):
     sent_at: str | None = None
     bulk: bool = False
     forwarded: bool = False
+    via: str = ""
+    turn: int = 0
+    early: bool = False
+    origin: str = ""
+    fence: bool = False
 
 
 _decode_run = msgspec.json.Decoder(Run).decode

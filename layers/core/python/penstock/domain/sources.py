@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from penstock.domain.config import Change, Create, Item, Remove, Step
 from penstock.domain.names import Name
 from penstock.domain.schema_lattice import VARIANT, Policy
+from penstock.domain.turns import Announced
 from penstock.errors import Conflict, NotFound
 
 MOST_WRITE_KEYS = 10
@@ -36,8 +37,14 @@ class Source(Item, frozen=True, kw_only=True):
     enabled: bool
     write_keys: tuple[WriteKey, ...]
     schema_policy: Policy = VARIANT
+    turn: int = 0
+    turns_at: float = 0
     created_at: str
     updated_at: str
+
+    @property
+    def announced(self) -> Announced:
+        return Announced(self.turn, self.turns_at)
 
 
 class WriteKeyItem(Item, frozen=True, kw_only=True):
@@ -49,6 +56,8 @@ class WriteKeyItem(Item, frozen=True, kw_only=True):
     source_id: str
     enabled: bool
     source_enabled: bool
+    turn: int = 0
+    turns_at: float = 0
     created_at: str
 
 
@@ -120,6 +129,8 @@ def _item(source: Source, key: WriteKey) -> WriteKeyItem:
         source_id=source.id,
         enabled=key.enabled,
         source_enabled=source.enabled,
+        turn=source.turn,
+        turns_at=source.turns_at,
         created_at=key.created_at,
     )
 
@@ -132,6 +143,11 @@ def changed(source: Source, change: SourceChange, at: str) -> Source:
         schema_policy=source.schema_policy if change.schema_policy is UNSET else change.schema_policy,
         updated_at=at,
     )
+
+
+def announcing(source: Source, announced: Announced) -> Source:
+    """The source with its next turn; its write keys tell `collect`."""
+    return msgspec.structs.replace(source, turn=announced.turn, turns_at=announced.at)
 
 
 def with_key(source: Source, key: str, at: str) -> Source:

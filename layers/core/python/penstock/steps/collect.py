@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from penstock.domain import batch, envelope
+from penstock.domain import batch, envelope, turns
 from penstock.domain.batch import Origin, Sorted
 from penstock.domain.ids import workspace_of_write_key
 from penstock.domain.known_key import KnownKey
 from penstock.domain.stream_record import StreamRecord, record_of
+from penstock.domain.turns import FIRST
 from penstock.errors import Forbidden, Unauthenticated
 
 
@@ -29,10 +30,14 @@ class EventStream(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
+    """`settles_s` is for how long at most a request can take, in seconds."""
+
     write_keys: WriteKeys
     stream: EventStream
+    bulk: EventStream
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    settles_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -63,10 +68,13 @@ def collect(call: Call, ports: Ports) -> Outcome:
     request = envelope.opened(envelope.inflated(call.body), call.type)
     if known is None:
         known = owner_of(request.write_key, ports.write_keys)
-    origin = Origin(known.workspace, known.source, ports.now(), call.ip, ports.new_id, call.bulk)
+    received_at = ports.now()
+    turn = FIRST if call.bulk else turns.turn_of(known.announced, received_at.timestamp(), ports.settles_s)
+    origin = Origin(known.workspace, known.source, received_at, call.ip, ports.new_id, call.bulk, turn)
     found = batch.sort(request, origin)
     if found.runs:
-        ports.stream.put([record_of(run) for run in found.runs])
+        stream = ports.bulk if call.bulk or turn.is_bulk else ports.stream
+        stream.put([record_of(run) for run in found.runs])
     return _outcome(found, known, call)
 
 

@@ -196,6 +196,8 @@ def _read(shard: str, records: Sequence[Record], parked: Parked) -> tuple[dict[E
     for record in records:
         try:
             run = decode_run(record.data)
+            if run.origin:
+                continue  # carried on from a place where it was counted
             heads = [head_of(event) for event in run.events]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             parked.keep(f"{shard}-{record.sequence_number}", record.data, type(error).__name__)

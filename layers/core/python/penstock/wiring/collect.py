@@ -21,11 +21,14 @@ def ports() -> Ports:
     given = settings.from_environment()
     failures = (WireFailed,)
     table = WriteKeyTable(_wire(given, "dynamodb"), given.config_table, failures)
+    kinesis = _wire(given, "kinesis")
     return Ports(
         write_keys=LookUp(table.find, given.cache_fresh_s, given.cache_stale_s),
-        stream=KinesisStream(_wire(given, "kinesis"), given.stream_arn, failures),
+        stream=KinesisStream(kinesis, given.stream_arn, failures),
+        bulk=KinesisStream(kinesis, given.bulk_stream_arn, failures),
         now=utc_now,
         new_id=new_id,
+        settles_s=given.settles_s,
     )
 
 
