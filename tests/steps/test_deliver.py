@@ -493,16 +493,20 @@ def test_a_job_that_was_received_twice_without_a_word_runs_alone_and_is_noted_be
     works.tool = Watching()
     odd, behind, other = message(job(1, 2), receives=3), message(job(3, id_=2)), message(job(4, key="grace", id_=3))
     outcome = works.deliver(odd, behind, other)
-    assert works.numbers == [1, 2]
-    assert set(outcome.failed) == {behind.id, other.id}
-    assert noted == [Progress(0, is_alone=True), Progress(1, is_alone=True)]
+    assert works.numbers == [1]
+    assert set(outcome.failed) == {odd.id, behind.id, other.id}
+    assert (works.books.delivered, reached(works.note(job(1, 2)))) == (1, (1, 0, ""))  # kept before the next is marked
+    assert works.deliver(odd._replace(receives=4), behind._replace(receives=2)).failed == (behind.id,)
+    assert noted == [Progress(0, is_alone=True), Progress(1, returns=1, is_alone=True)]
     assert {seconds for call in works.queue.calls for _, seconds in call} == {0}
 
 
 def test_an_event_that_kills_its_function_while_alone_is_dead_and_the_rest_goes_on() -> None:
     works = Works()
     works.progress.write(WORKSPACE, DESTINATION, job(1, 2, 3).id, Progress(1, is_alone=True))
-    assert works.deliver(message(job(1, 2, 3), receives=4)).failed == ()
+    odd = message(job(1, 2, 3), receives=4)
+    assert works.deliver(odd).failed == (odd.id,)
+    assert works.deliver(odd._replace(receives=5)).failed == ()
     assert works.numbers == [3]
     assert (works.books.dead, works.books.delivered) == ({"crash": 1}, 1)
     assert [(each.reason, each.index) for each in works.letters.letters] == [("crash", 1)]

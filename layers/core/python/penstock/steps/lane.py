@@ -156,6 +156,8 @@ class Lane:
         for index in range(task.note.done, len(job.run.events)):
             note = task.note if index == task.note.done else Progress(index, returns=task.note.returns)
             done = Fate(task, tuple(fates), tuple(kept))
+            if self.is_alone and fates:  # the mark of the next event would tell of this one before its receipt is kept
+                return replace(done, wait_s=0.0, note=note._replace(returns=note.returns + 1))
             if (pause := self._pause(job, note)) is not None:
                 back = note._replace(returns=note.returns + 1) if fates else None
                 return replace(done, wait_s=pause[0], note=back, reason=pause[1])
