@@ -27,6 +27,7 @@ KEPT_S = 15 * 86_400
 ENTRIES_PER_ROW = 1_000  # far below DynamoDB's 400 KB
 BYTES_PER_ROW = 300_000
 EMPTY = {"S": "{}"}
+FIRST, LAST = "0", ":"  # before and after every time
 UNREADABLE = "unreadable"  # in the place of a workspace: whose job it was is what nobody can read
 
 
@@ -59,7 +60,7 @@ class ReceiptTable:
         row = {"jobs": _json(receipt.jobs), "reasons": _json(receipt.reasons)}
         if receipt.retried:
             row["retried"] = {"N": str(receipt.retried)}
-        row |= {name: _json(found) for name in ("delays", "causes") if (found := getattr(receipt, name))}
+        row |= {name: _json(found) for name in ("delays", "causes", "waiting") if (found := getattr(receipt, name))}
         self._put(tables.owner(workspace, destination), f"{receipt.at}#deliver", row)
 
     def keep_unreadable(self, destination: str, at: str, message_id: str, body: bytes) -> None:
@@ -69,16 +70,25 @@ class ReceiptTable:
             part = {"body": {"B": body[first : first + BYTES_PER_ROW]}}
             self._put(tables.owner(UNREADABLE, destination), f"{at}#deliver", row | part)
 
-    def read(self, workspace: str, destination: str) -> Iterator[Receipt]:
-        """All receipts of a destination, oldest first. Raises `StoreUnavailable`."""
-        start: dict[str, Any] = {}
+    def read(
+        self, workspace: str, destination: str, begin: str = FIRST, end: str = LAST, page: int | None = None
+    ) -> Iterator[Receipt]:
+        """The receipts of a destination from one time to another, oldest first. Raises `StoreUnavailable`.
+
+        They are fetched as they are asked for, so many at once; else as many as an answer holds.
+        """
+        start: dict[str, Any] = {} if page is None else {"Limit": page}
         while True:
             answer = self._asked(
                 lambda start=start: self._client.query(  # type: ignore[misc]
                     TableName=self._table,
-                    KeyConditionExpression="#owner = :owner",
+                    KeyConditionExpression="#owner = :owner AND sk BETWEEN :begin AND :end",
                     ExpressionAttributeNames={"#owner": "owner"},
-                    ExpressionAttributeValues={":owner": {"S": tables.owner(workspace, destination)}},
+                    ExpressionAttributeValues={
+                        ":owner": {"S": tables.owner(workspace, destination)},
+                        ":begin": {"S": begin},
+                        ":end": {"S": end},
+                    },
                     ConsistentRead=True,
                     **start,
                 )
@@ -86,7 +96,7 @@ class ReceiptTable:
             yield from (_receipt(item) for item in answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+            start["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _put(self, owner: str, sort_key: str, row: Mapping[str, Any]) -> None:
         item = {
@@ -130,4 +140,5 @@ def _receipt(item: Mapping[str, Any]) -> Receipt:
         int(item.get("retried", {"N": "0"})["N"]),
         msgspec.json.decode(item.get("delays", EMPTY)["S"], type=dict[int, int]),
         msgspec.json.decode(item.get("causes", EMPTY)["S"], type=dict[str, Cause]),
+        msgspec.json.decode(item.get("waiting", EMPTY)["S"], type=dict[str, str]),
     )

@@ -76,7 +76,8 @@ class DeliverReceipt(Struct, frozen=True):
 
     `reasons` says what the characters of `jobs` but `d` mean: a discard's reason, or `dead:` and one. `retried` are
     failed tries that are followed by another. `delays` counts delivered events by the bucket (`delays.bucket`) of the
-    time since they were accepted. `causes` are by reason.
+    time since they were accepted. `causes` are by reason. `waiting` has the jobs that failed and come again, with when
+    they were accepted.
     """
 
     at: str
@@ -85,6 +86,7 @@ class DeliverReceipt(Struct, frozen=True):
     retried: int = 0
     delays: Mapping[int, int] = {}
     causes: Mapping[str, Cause] = {}
+    waiting: Mapping[str, str] = {}
 
 
 Receipt: TypeAlias = FanoutReceipt | CreatedReceipt | DeliverReceipt

@@ -1,0 +1,174 @@
+"""The table `receipts`: what its receipts come to by minutes, and in all, in a partition beside the receipts' own.
+
+A minute, the digests of what it names, and the total that has it are put in one transaction, on condition that the
+total reached up to there: whoever comes too late, or again after a crash, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock import tables
+from penstock.domain.minutes import DIGEST_BYTES, Digests, Figures, Minute, Total
+from penstock.errors import StoreChanged, StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KEPT_S = 15 * 86_400
+DIGESTS_KEPT_S = 86_400
+BESIDE = "#minutes"
+TOTAL, MINUTE, DIGESTS = "total", "minute#", "named#"
+DIGESTS_PER_ITEM = 300_000 // DIGEST_BYTES
+MOST_DIGESTS = 400_000  # of one minute; what is said again of the rest counts twice
+MOST_ITEMS = 100  # of a transaction
+MOST_BYTES = 3_000_000  # likewise, below its 4 MB
+CANCELLED = "TransactionCanceledException"
+CLASHES = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+
+_figures = msgspec.json.Decoder(Figures).decode
+_waiting = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class MinuteTable:
+    def __init__(self, client: DynamoDBClient, table: str, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock
+
+    def total(self, workspace: str, destination: str) -> Total:
+        """Of nothing, where nothing was counted yet. Raises `StoreUnavailable`."""
+        key = {"owner": {"S": _owner(workspace, destination)}, "sk": {"S": TOTAL}}
+        answer = self._asked("get_item", TableName=self._table, Key=key, ConsistentRead=True)
+        if "Item" not in answer:
+            return Total()
+        item = answer["Item"]
+        return Total(
+            item["upto"]["S"], item["since"]["S"], _figures(item["figures"]["S"]), _waiting(item["waiting"]["S"])
+        )
+
+    def minutes(
+        self, workspace: str, destination: str, begin: str, end: str, newest_first: bool = False
+    ) -> Iterator[Minute]:
+        """Those that are counted, from one minute up to before another. Raises `StoreUnavailable`."""
+        for item in self._items(workspace, destination, MINUTE + begin, MINUTE + end, newest_first):
+            at = item["sk"]["S"].removeprefix(MINUTE)
+            if at != end:
+                yield Minute(at, _figures(item["figures"]["S"]))
+
+    def digests(self, workspace: str, destination: str, begin: str, end: str) -> dict[str, Digests]:
+        """By minute, what was named in them. Raises `StoreUnavailable`."""
+        found: dict[str, Digests] = {}
+        for item in self._items(workspace, destination, DIGESTS + begin, DIGESTS + end):
+            _, at, _ = item["sk"]["S"].split("#")
+            found[at] = found.get(at, frozenset()) | _unpacked(item["digests"]["B"])
+        return found
+
+    def roll(self, workspace: str, destination: str, before: Total, after: Total, minutes: Sequence[Minute]) -> None:
+        """Put minutes, as many as fit or one, and the total that has them.
+
+        Raises `StoreChanged` where another was faster, and `StoreUnavailable`.
+        """
+        owner = _owner(workspace, destination)
+        puts = [put for minute in minutes for put in self._puts(owner, minute)]
+        self._asked("transact_write_items", TransactItems=[*puts, self._total(owner, before, after)])
+
+    def fits(self, minutes: Sequence[Minute]) -> bool:
+        """Whether so many minutes go into one transaction."""
+        items = sum(2 + len(minute.digests) // DIGESTS_PER_ITEM for minute in minutes)
+        size = sum(DIGEST_BYTES * len(minute.digests) + len(_encoded(minute.figures).encode()) for minute in minutes)
+        return items < MOST_ITEMS and size < MOST_BYTES
+
+    def _puts(self, owner: str, minute: Minute) -> Iterator[dict[str, Any]]:
+        yield self._put(owner, MINUTE + minute.at, {"figures": {"S": _encoded(minute.figures)}}, KEPT_S)
+        for number, part in enumerate(_packed(minute.digests)):
+            yield self._put(owner, f"{DIGESTS}{minute.at}#{number}", {"digests": {"B": part}}, DIGESTS_KEPT_S)
+
+    def _put(self, owner: str, sort_key: str, row: Mapping[str, Any], kept_s: int) -> dict[str, Any]:
+        expires_at = {"N": str(int(self._clock()) + kept_s)}
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": {"owner": {"S": owner}, "sk": {"S": sort_key}, "expires_at": expires_at, **row},
+            }
+        }
+
+    def _total(self, owner: str, before: Total, after: Total) -> dict[str, Any]:
+        values = {
+            ":upto": {"S": after.upto},
+            ":since": {"S": after.since},
+            ":figures": {"S": _encoded(after.figures)},
+            ":waiting": {"S": _encoded(after.waiting)},
+        }
+        if before.upto:
+            values[":before"] = {"S": before.upto}
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": {"owner": {"S": owner}, "sk": {"S": TOTAL}},
+                "UpdateExpression": "SET upto = :upto, since = :since, figures = :figures, waiting = :waiting",
+                "ConditionExpression": "upto = :before" if before.upto else "attribute_not_exists(upto)",
+                "ExpressionAttributeValues": values,
+            }
+        }
+
+    def _items(
+        self, workspace: str, destination: str, begin: str, end: str, newest_first: bool = False
+    ) -> Iterator[Mapping[str, Any]]:
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._asked(
+                "query",
+                TableName=self._table,
+                KeyConditionExpression="#owner = :owner AND sk BETWEEN :begin AND :end",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={
+                    ":owner": {"S": _owner(workspace, destination)},
+                    ":begin": {"S": begin},
+                    ":end": {"S": end},
+                },
+                ConsistentRead=True,
+                ScanIndexForward=not newest_first,
+                **start,
+            )
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _asked(self, call: str, **parameters: Any) -> Any:
+        try:
+            return getattr(self._client, call)(**parameters)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == CANCELLED and _is_clash(error):
+                raise StoreChanged(f"DynamoDB: {code}") from error
+            raise StoreUnavailable(f"DynamoDB: {code}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+
+def _owner(workspace: str, destination: str) -> str:
+    return tables.owner(workspace, destination) + BESIDE
+
+
+def _is_clash(error: ClientError) -> bool:
+    response: Mapping[str, Any] = error.response
+    return any(reason.get("Code") in CLASHES for reason in response.get("CancellationReasons", []))
+
+
+def _encoded(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _packed(digests: Digests) -> list[bytes]:
+    ordered = sorted(digests)[:MOST_DIGESTS]
+    return [b"".join(ordered[first : first + DIGESTS_PER_ITEM]) for first in range(0, len(ordered), DIGESTS_PER_ITEM)]
+
+
+def _unpacked(packed: bytes) -> Digests:
+    return frozenset(packed[first : first + DIGEST_BYTES] for first in range(0, len(packed), DIGEST_BYTES))

@@ -1,0 +1,44 @@
+"""Stand-ins for what health, trace and alerts ask for; each runs the contract tests of what it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from penstock.domain.minutes import Digests, Minute, Total
+from penstock.errors import StoreChanged
+
+
+class MemoryMinutes:
+    """The counted minutes of destinations; `most` go into one transaction."""
+
+    def __init__(self, most: int = 5) -> None:
+        self.totals: dict[tuple[str, str], Total] = {}
+        self.kept: dict[tuple[str, str], dict[str, Minute]] = {}
+        self.most = most
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def total(self, workspace: str, destination: str) -> Total:
+        return self.totals.get((workspace, destination), Total())
+
+    def minutes(
+        self, workspace: str, destination: str, begin: str, end: str, newest_first: bool = False
+    ) -> Iterator[Minute]:
+        found = self.kept.get((workspace, destination), {})
+        for at in sorted(found, reverse=newest_first):
+            if begin <= at < end:
+                yield Minute(at, found[at].figures)
+
+    def digests(self, workspace: str, destination: str, begin: str, end: str) -> dict[str, Digests]:
+        found = self.kept.get((workspace, destination), {})
+        return {at: minute.digests for at, minute in found.items() if begin <= at < end and minute.digests}
+
+    def fits(self, minutes: Sequence[Minute]) -> bool:
+        return len(minutes) <= self.most
+
+    def roll(self, workspace: str, destination: str, before: Total, after: Total, minutes: Sequence[Minute]) -> None:
+        self.meanwhile()
+        key = (workspace, destination)
+        if self.total(*key).upto != before.upto:
+            raise StoreChanged("another was faster")
+        self.totals[key] = after
+        self.kept.setdefault(key, {}).update({minute.at: minute for minute in minutes})
