@@ -25,7 +25,7 @@ export UV_NO_PROGRESS := 1
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20,21,22,23
 unexport VIRTUAL_ENV
 
-.PHONY: help tools env prepared up down test check bench deploy destroy fmt \
+.PHONY: help tools env prepared up down test simulate check bench deploy destroy fmt \
 	check-format check-lint check-types check-fast check-synth
 
 help: ## What there is to run
@@ -78,6 +78,9 @@ down: env ## Destroy the stacks, look for what is left, stop everything
 test: env ## Every test, those end to end on a local cloud of their own included
 	@$(RUN) -m pytest -n 2 -m "not e2e"
 	@$(RUN) -m pytest tests/e2e
+
+simulate: env ## A simulated hub in which everything fails: a million events, or SEEDS=17 or SEEDS=0-999
+	@$(RUN) -m tests.simulation $(SEEDS)
 
 check: env ## Format, lint, types, fast tests, synth
 	@$(MAKE) --no-print-directory -j2 $(PIECES) check-format check-lint check-types check-synth check-fast

@@ -1,0 +1,272 @@
+"""What has to hold after a run: nothing lost, order, no repetition without a cause, books that balance.
+
+The simulator knows what clients sent, what the stream took and what each tool really took. Receipts, letters and
+queues are held against that; nothing is computed as a remainder.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+
+import msgspec
+
+from penstock.domain.books import DEAD, DELIVERED, DeliverReceipt
+from penstock.domain.job import decode_job
+from penstock.domain.letters import Letter
+from penstock.domain.run import decode_run
+from tests.simulation.clients import Event
+from tests.simulation.lambdas import LONGEST_SKEW_S
+from tests.simulation.stores import Settings
+from tests.simulation.tool import Site, Taken
+from tests.simulation.world import FRESH_S, OUTAGE_S, TIMEOUT_S, WORKSPACE, World
+
+LOST, REORDERED, REPEATED, BOOKS = "lost", "reordered", "repeated", "books"
+UNSENT_REASONS = ("destination_deleted",)  # of discards that no letter is kept of
+SLACK_S = FRESH_S + OUTAGE_S + TIMEOUT_S + 5.0  # how long a setting that was changed may still be gone by
+
+
+class _Named(msgspec.Struct, rename="camel"):
+    message_id: str
+
+
+_message_id = msgspec.json.Decoder(_Named).decode
+
+
+@dataclass
+class Findings:
+    """What a run came to; `broken` says of each promise where it does not hold."""
+
+    seed: int
+    broken: dict[str, list[str]] = field(default_factory=lambda: {LOST: [], REORDERED: [], REPEATED: [], BOOKS: []})
+    explained: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    deliveries: int = 0
+    simulated_s: float = 0.0
+    story: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        return not any(self.broken.values())
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """An event that the stream has, by its first record: its place in the order, and when it was accepted and sent on.
+
+    `was_replayed` says that fan-out came to it more than once.
+    """
+
+    event: Event
+    place: int
+    at: float
+    done_at: float
+    was_replayed: bool
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What receipts, letters and queues say of a destination's events, by messageId."""
+
+    fates: dict[str, list[str]]
+    letters: dict[str, Letter]
+    queued: frozenset[str]
+    queued_count: int
+
+
+def check(world: World) -> Findings:
+    findings = Findings(world.seed, simulated_s=world.clock.now, story=tuple(world.story))
+    accepted = _accepted(world)
+    findings.events = len(accepted)
+    if not world.is_at_rest():
+        findings.broken[LOST].append("the hub never comes to rest")
+    for site in world.sites.by_url.values():
+        _Check(world, site, accepted, findings).all()
+    return findings
+
+
+def _accepted(world: World) -> dict[str, _Accepted]:
+    found: dict[str, _Accepted] = {}
+    for kept in world.stream.all:
+        for raw in decode_run(kept.record.data).events:
+            name = _message_id(raw).message_id
+            done_at = world.records.done_at.get(kept.id, float("inf"))
+            if name not in found:
+                found[name] = _Accepted(world.events[name], len(found), kept.at, done_at, world.attempts[kept.id] > 1)
+    return found
+
+
+@dataclass
+class _Check:
+    """One destination's promises."""
+
+    world: World
+    site: Site
+    accepted: dict[str, _Accepted]
+    findings: Findings
+
+    def all(self) -> None:
+        self.taken: dict[str, list[Taken]] = defaultdict(list)
+        for taken in self.site.taken:
+            self.taken[taken.message_id].append(taken)
+        self.findings.deliveries += len(self.site.taken)
+        self.said = self._said()
+        self.order()
+        self.repetitions()
+        self.outcomes()
+        self.letters()
+        self.books()
+
+    def broken(self, promise: str, what: str) -> None:
+        self.findings.broken[promise].append(f"{self.site.name}: {what}")
+
+    def _said(self) -> _Said:
+        jobs = {id_: decode_job(body) for id_, body in self.world.jobs.get(self.site.name, {}).items()}
+        names = {id_: [_message_id(raw).message_id for raw in job.run.events] for id_, job in jobs.items()}
+        events: dict[tuple[str, int], tuple[bool, str, str]] = {}
+        for row in self.world.receipts.read(WORKSPACE, self.site.name):
+            if isinstance(row, DeliverReceipt):
+                for id_, job in row.jobs.items():
+                    for index, code in enumerate(job.codes, job.first):
+                        fate = (code != DELIVERED, row.at, row.reasons.get(code, DELIVERED))
+                        events[id_, index] = min(events.get((id_, index), fate), fate)
+        fates: dict[str, list[str]] = defaultdict(list)
+        for (id_, index), (_, _, reason) in events.items():
+            fates[names[id_][index]].append(reason)
+        kept = self.world.letters.kept.get((WORKSPACE, self.site.name), {})
+        letters = {_message_id(letter.event).message_id: letter for letter in kept.values()}
+        mapping = self.world.mappings.get(self.site.name)
+        held = [each.dedup_id for each in mapping.queue.held.values()] if mapping else []
+        queued = [(id_, place) for id_ in held for place in range(len(names[id_])) if (id_, place) not in events]
+        return _Said(fates, letters, frozenset(names[id_][place] for id_, place in queued), len(queued))
+
+    # the promises
+
+    def order(self) -> None:
+        last: dict[tuple[str, str], int] = {}
+        for name in self.taken:  # in the order of first deliveries
+            accepted = self.accepted.get(name)
+            if accepted is None:
+                self.broken(LOST, f"{name} was delivered and never accepted")
+                continue
+            key = (accepted.event.source, accepted.event.key)
+            if accepted.place < last.get(key, -1):
+                self.broken(REORDERED, f"{name} of {accepted.event.key} came after one that was accepted later")
+            last[key] = max(accepted.place, last.get(key, -1))
+
+    def repetitions(self) -> None:
+        for name, theirs in self.taken.items():
+            if len({each.key for each in theirs}) > 1:
+                self.broken(REPEATED, f"{name} under several keys")
+            for first, second in pairwise(theirs):
+                why = self._why(name, first, second)
+                if why is None:
+                    self.broken(REPEATED, f"{name} at {first.at:.3f} and again at {second.at:.3f}")
+                else:
+                    self.findings.explained[why] += 1
+
+    def _why(self, name: str, first: Taken, second: Taken) -> str | None:
+        """What was noted when it happened, of this event's job or of the whole invocation that had it."""
+        if first.lied:
+            return "the tool lied"
+        jobs = self._jobs_of(name)
+        for notes in (first.invocation.excuses, second.invocation.echoes):
+            why = notes.get("") or next((notes[job] for job in jobs if job in notes), None)
+            if why is not None:
+                return why.partition(":")[0]
+        if any((self.site.name, job) in self.world.late for job in jobs):
+            return "a fan-out replay after five minutes"
+        return None
+
+    def _jobs_of(self, name: str) -> list[str]:
+        if not hasattr(self, "_by_name"):
+            self._by_name: dict[str, list[str]] = defaultdict(list)
+            for id_, body in self.world.jobs.get(self.site.name, {}).items():
+                for raw in decode_job(body).run.events:
+                    self._by_name[_message_id(raw).message_id].append(id_)
+        return self._by_name[name]
+
+    def outcomes(self) -> None:
+        """Every accepted event that the destination wants has an outcome, and a true one."""
+        for name, accepted in self.accepted.items():
+            wishes = self._wishes(accepted)
+            has_outcome = name in self.taken or name in self.said.fates or name in self.said.queued
+            if wishes == {True} and not has_outcome and not self._is_gone():
+                self.broken(LOST, f"{name} has no outcome")
+            if wishes == {False} and has_outcome:
+                self.broken(BOOKS, f"{name} was filtered and has an outcome")
+            fates = self.said.fates.get(name, ())
+            if DELIVERED in fates and name not in self.taken:
+                self.broken(LOST, f"{name} is said to be delivered and never was")
+            if name in self.taken and not fates and not self._is_gone() and name not in self.said.queued:
+                self.broken(BOOKS, f"{name} was delivered and no receipt tells of it")
+
+    def _wishes(self, accepted: _Accepted) -> set[bool]:
+        in_force = self.world.config.between(self.site.name, accepted.at - SLACK_S, accepted.done_at + 1.0)
+        if not in_force or in_force[0].since > accepted.at - SLACK_S:
+            return {True, False}  # it was made about then
+        return {_wants(settings, accepted.event) for settings in in_force}
+
+    def _is_gone(self) -> bool:
+        return self.world.config.now(self.site.name).route is None
+
+    def letters(self) -> None:
+        """Each event that was given up is kept whole, and was not given up before its time."""
+        for name, fates in self.said.fates.items():
+            if DELIVERED in fates or all(each in UNSENT_REASONS for each in fates):
+                continue
+            letter = self.said.letters.get(name)
+            if letter is None:
+                self.broken(LOST, f"{name} was given up ({fates[0]}) and no letter is kept of it")
+            elif letter.kind == "dead" and not self._is_due(letter):
+                self.broken(LOST, f"{name} was given up ({fates[0]}) before its time")
+
+    def _is_due(self, letter: Letter) -> bool:
+        if letter.reason == "crash":
+            return True
+        webhook = self.world.config.versions[self.site.name][0].webhook
+        assert webhook is not None
+        if letter.first_at is None or letter.attempts < 2:
+            return False
+        tried_s = (_moment(letter.at) - _moment(letter.first_at)).total_seconds()
+        return tried_s >= webhook.policy.max_age_s - 2 * LONGEST_SKEW_S - 1.0
+
+    def books(self) -> None:
+        books = self.world.books(self.site.name)
+        if self._is_gone():
+            return  # what its queue held went with it
+        total = books.outcomes + self.said.queued_count
+        if abs(books.accepted + books.created - total) > self._rerouted():
+            self.broken(BOOKS, f"{books.accepted} accepted + {books.created} created, {total} outcomes and queued")
+        meant = [each for each in self.accepted.values() if self._is_source(each.event)]
+        if books.accepted != len(meant) and self.world.config.versions[self.site.name][0].since == 0.0:
+            self.broken(BOOKS, f"{books.accepted} are said to be accepted and {len(meant)} were")
+        dead = sum(any(each.startswith(DEAD) for each in fates) for fates in self.said.fates.values())
+        if books.dead.total() != dead:
+            self.broken(BOOKS, f"{books.dead.total()} dead, and {dead} by their jobs")
+
+    def _rerouted(self) -> int:
+        """Events that one try of fan-out may have sent and another left out, the settings being changed in between."""
+        return sum(
+            each.was_replayed and self._wishes(each) == {True, False} and self._is_source(each.event)
+            for each in self.accepted.values()
+        )
+
+    def _is_source(self, event: Event) -> bool:
+        route = self.world.config.versions[self.site.name][0].route
+        return route is not None and event.source in route.source_ids
+
+
+def _wants(settings: Settings, event: Event) -> bool:
+    route = settings.route
+    if route is None or not route.enabled or event.source not in route.source_ids:
+        return False
+    name = "userId" if event.key.startswith("u") else "anonymousId"
+    fields = {"type": "track", "event": "Counted", name: event.key, "properties": {"n": event.n}}
+    return route.subscription is None or route.subscription.matches(fields)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
