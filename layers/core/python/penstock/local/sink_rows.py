@@ -67,7 +67,7 @@ class Rows:
 
 @dataclass
 class Behaviour:
-    """How a path answers; `times` counts down, None is until it is replaced. Of `every` n requests it meets the last."""
+    """How a path answers, `times` times or until it is replaced, at one of `every` so many requests."""
 
     status: int = 200
     delay_ms: float = 0
