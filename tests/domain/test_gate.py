@@ -1,0 +1,206 @@
+"""When a gate closes, when it is tried again, and which lane a destination is on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from penstock.domain import gate as gates
+from penstock.domain.gate import Evidence, Gate, GateState, Lane, Mapped, Probed
+
+NOW = 1_790_000_000.0
+
+
+def evidence(*failed: str, **fields: Any) -> Evidence:
+    return Evidence(**({"groups_failed": frozenset(failed), "delivered": 0, "requests": 1, "mean_s": 0.1} | fields))
+
+
+def struck(count: int, struck_at: float = NOW - 30) -> Gate:
+    return Gate(strikes=frozenset(f"g-{number}" for number in range(count)), struck_at=struck_at)
+
+
+def slow(**fields: Any) -> Gate:
+    return Gate(lane=Lane.SLOW, **fields)
+
+
+def closed(**fields: Any) -> Gate:
+    return replace(gates.closed(Gate(), gates.FAILING, NOW), **fields)
+
+
+def test_three_groups_that_failed_strike_a_gate_out_and_two_do_not() -> None:
+    assert gates.is_struck_out(struck(3), NOW)
+    assert not gates.is_struck_out(struck(2), NOW)
+
+
+def test_a_blip_strikes_nothing_out() -> None:
+    assert not gates.is_struck_out(struck(10, struck_at=NOW - 1), NOW)
+
+
+def test_a_gate_that_is_not_open_cannot_be_struck_out() -> None:
+    assert not gates.is_struck_out(replace(struck(9), state=GateState.PAUSED), NOW)
+
+
+def test_an_open_gate_holds_nothing() -> None:
+    assert Gate().hold_s(NOW) is None
+
+
+@given(
+    state=st.sampled_from([GateState.CLOSED, GateState.PAUSED, GateState.PROBING]),
+    due_in=st.floats(-1e6, 1e6) | st.none(),
+)
+def test_whatever_is_held_is_seen_again_within_a_minute(state: GateState, due_in: float | None) -> None:
+    gate = Gate(state=state, next_probe_at=None if due_in is None else NOW + due_in)
+    assert 1 <= (gate.hold_s(NOW) or 0) <= 60
+
+
+def test_probes_come_after_15_s_and_then_twice_as_late_each_time_but_at_most_60_s_apart() -> None:
+    gate = closed()
+    assert gate.next_probe_at == NOW + 15
+    waits = []
+    for _ in range(4):
+        gate = gates.after_probe(gates.probing(gate, NOW), Probed(1, 1, 0, 0), NOW)
+        waits.append((gate.next_probe_at or 0) - NOW)
+    assert waits == [30, 60, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("probed", "state", "reason"),
+    [
+        (Probed(received=10, failed=9, delivered=1, waiting=0), GateState.OPEN, "delivered"),
+        (Probed(received=2, failed=0, delivered=0, waiting=0), GateState.OPEN, "delivered"),
+        (Probed(received=0, failed=0, delivered=0, waiting=0), GateState.OPEN, "empty"),
+        (Probed(received=3, failed=3, delivered=0, waiting=0), GateState.CLOSED, "failing"),
+        (Probed(received=0, failed=0, delivered=0, waiting=4), GateState.CLOSED, "failing"),
+    ],
+)
+def test_what_a_probe_found_says_whether_the_gate_opens(probed: Probed, state: GateState, reason: str) -> None:
+    after = gates.after_probe(gates.probing(closed(untold=()), NOW), probed, NOW + 1)
+    assert after.state is state
+    assert (after.untold[-1].reason if after.untold else after.reason) == reason
+
+
+def test_a_probe_that_found_only_hidden_jobs_does_not_make_the_next_one_later() -> None:
+    after = gates.after_probe(gates.probing(closed(probes=3), NOW), Probed(0, 0, 0, 5), NOW)
+    assert (after.probes, after.next_probe_at) == (3, NOW + 15)
+
+
+def test_a_probe_that_nobody_ended_is_due_again() -> None:
+    gate = gates.probing(closed(), NOW)
+    assert not gate.is_probe_due(NOW + 30)
+    assert gate.is_probe_due(NOW + gates.PROBE_TAKES_S)
+
+
+def test_a_paused_gate_is_never_due_for_a_probe() -> None:
+    gate = gates.paused(closed(), "holiday", "tok_a", NOW)
+    assert not gate.is_probe_due(NOW + 1e9)
+    assert gate.hold_s(NOW + 1e9) == 60
+
+
+def test_the_workspace_is_told_of_what_opens_closes_and_is_paused_and_not_of_probes() -> None:
+    gate = gates.closed(Gate(), gates.CREDENTIALS, NOW)
+    gate = gates.after_probe(gates.probing(gate, NOW + 15), Probed(1, 0, 1, 0), NOW + 16)
+    gate = gates.paused(gate, "holiday", "tok_a", NOW + 20)
+    gate = gates.resumed(gate, "tok_a", NOW + 30)
+    told = [(change.before, change.after, change.reason, change.actor) for change in gate.untold]
+    assert told == [
+        ("open", "closed", "credentials", "gatekeeper"),
+        ("closed", "open", "delivered", "gatekeeper"),
+        ("open", "paused", "holiday", "tok_a"),
+        ("paused", "open", "resumed", "tok_a"),
+    ]
+
+
+def test_resuming_a_gate_that_closed_by_itself_has_it_probed_at_once() -> None:
+    gate = gates.resumed(closed(probes=5, next_probe_at=NOW + 60), "tok_a", NOW + 1)
+    assert (gate.state, gate.probes, gate.is_probe_due(NOW + 1)) == (GateState.CLOSED, 0, True)
+
+
+def test_resuming_an_open_gate_changes_nothing() -> None:
+    assert gates.resumed(struck(2), "tok_a", NOW) == struck(2)
+
+
+@pytest.mark.parametrize("state", list(GateState))
+def test_only_an_open_gates_mapping_is_on(state: GateState) -> None:
+    assert Gate(state=state).wanted.on is (state is GateState.OPEN)
+
+
+def test_a_batch_is_worth_a_report_if_something_failed_or_was_struck_or_its_time_is_news() -> None:
+    assert not Gate().is_news(evidence(delivered=10), NOW)
+    assert Gate().is_news(evidence("g"), NOW)
+    assert Gate().is_news(evidence(stop=gates.ADDRESS), NOW)
+    assert struck(1).is_news(evidence(delivered=1), NOW)
+    assert Gate().is_news(evidence(delivered=1, mean_s=1.5), NOW)
+    assert not slow().is_news(evidence(delivered=1, mean_s=1.5), NOW)
+
+
+def test_throttled_requests_show_neither_life_nor_failure() -> None:
+    throttled = evidence(requests=5, throttled=5)
+    assert not throttled.shows_life
+    assert not Gate().is_news(throttled, NOW)
+
+
+def test_a_refusal_for_good_shows_life() -> None:
+    assert evidence(requests=2).shows_life
+    assert not evidence("g", requests=2).shows_life
+    assert evidence("g", requests=2, delivered=1).shows_life
+
+
+def test_a_destination_is_slow_at_the_second_sight_within_a_minute() -> None:
+    once = gates.timed(Gate(), evidence(mean_s=1.5), NOW)
+    assert once.lane is Lane.FAST
+    assert gates.timed(once, evidence(mean_s=1.5), NOW + 30).lane is Lane.SLOW
+    assert gates.timed(once, evidence(mean_s=1.5), NOW + 90).lane is Lane.FAST
+
+
+def test_a_destination_that_takes_seconds_is_slow_at_once() -> None:
+    assert gates.timed(Gate(), evidence(mean_s=10.0), NOW).lane is Lane.SLOW
+
+
+def test_a_destination_is_fast_again_after_three_minutes_well_under_a_second() -> None:
+    gate = gates.timed(slow(), evidence(mean_s=0.2), NOW)
+    assert gate.lane is Lane.SLOW
+    assert gates.timed(gate, evidence(mean_s=0.2), NOW + 179).lane is Lane.SLOW
+    assert gates.timed(gate, evidence(mean_s=0.2), NOW + 180).lane is Lane.FAST
+    assert gates.rested(gate, NOW + 180).lane is Lane.FAST
+
+
+def test_between_slow_and_quick_a_destination_stays_where_it_is() -> None:
+    assert gates.timed(Gate(), evidence(mean_s=0.9), NOW) == Gate()
+    calming = slow(calm_since=NOW)
+    assert gates.timed(calming, evidence(mean_s=0.9), NOW + 1) == slow()
+
+
+def test_a_batch_without_requests_says_nothing_of_time() -> None:
+    assert gates.timed(slow(), evidence(requests=0, mean_s=0.0), NOW) == slow()
+
+
+def test_nobody_looks_after_a_common_gate() -> None:
+    assert gates.attend_at(Gate(), NOW) is None
+    assert gates.attend_at(struck(2), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("gate", "within_s"),
+    [
+        (closed(mapped=Mapped(False), untold=()), 15 + gates.OVERDUE_S),
+        (closed(), gates.OVERDUE_S),
+        (Gate(mapped=Mapped(False)), gates.OVERDUE_S),
+        (slow(mapped=Mapped(True, Lane.SLOW), calm_since=NOW), gates.CALM_FOR_S),
+        (slow(mapped=Mapped(True, Lane.SLOW)), gates.LOOKED_AFTER_S),
+        (Gate(state=GateState.PAUSED, mapped=Mapped(False)), gates.LOOKED_AFTER_S),
+    ],
+    ids=["closed", "not switched off", "not switched on", "calm", "slow", "paused"],
+)
+def test_somebody_looks_after_what_is_not_as_it_should_be_before_long(gate: Gate, within_s: float) -> None:
+    assert gates.attend_at(gate, NOW) == NOW + within_s
+
+
+def test_a_view_shows_no_more_than_people_need() -> None:
+    assert gates.view(Gate()) == gates.GateView("open", None, None, "fast", 0, None)
+    seen = gates.view(closed())
+    assert (seen.state, seen.reason, seen.since) == ("closed", "failing", "2026-09-21T14:13:20.000Z")
+    assert seen.next_probe_at == "2026-09-21T14:13:35.000Z"
