@@ -19,7 +19,7 @@ OTHER = "dst_bbbbbbbbbbbb"
 
 
 def numbers(run: Any, *routes: Any) -> dict[str, list[int]]:
-    return {to.id: [plain(each)["properties"]["n"] for each in events] for to, events in wanted(run, routes)}
+    return {to.id: [plain(run.events[n])["properties"]["n"] for n in places] for to, places in wanted(run, routes)}
 
 
 def goes(integrations: Any, shared: Any = None, **fields: Any) -> bool:
@@ -84,7 +84,7 @@ def test_an_events_own_choice_is_merged_over_the_shared_one() -> None:
 
 def test_events_that_nobody_looks_into_are_not_decoded() -> None:
     odd = b'{"type":"track","messageId":"m","properties":{"n":1e999}}'
-    assert [bytes(each) for _, events in wanted(run_of(odd), [route()]) for each in events] == [odd]
+    assert [places for _, places in wanted(run_of(odd), [route()])] == [[0]]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_events_that_nobody_looks_into_are_not_decoded() -> None:
 def test_no_json_is_too_odd_for_a_subscription(properties: bytes) -> None:
     run = run_of(b'{"type":"track","messageId":"m","properties":' + properties + b"}", event(2))
     wish = parse('type = "track" and properties.n != 2')
-    ((_, events),) = wanted(run, [route(subscription=wish)])
-    assert [bytes(each) for each in events] in ([], [bytes(run.events[0])])
+    ((_, places),) = wanted(run, [route(subscription=wish)])
+    assert places in ([], [0])
 
 
 def test_a_huge_number_is_larger_than_any_other() -> None:

@@ -27,6 +27,7 @@ from penstock.wiring import deliver as deliver_wiring
 from penstock.wiring import fanout as fanout_wiring
 from tests.builders_pipeline import SHARD, event, run_of
 from tests.control_api import REGION, Json, Tenant, control_cloud, tenant
+from tests.moto_server import moto_cloud
 
 STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/penstock-test-events"
 ENVIRONMENT = {
@@ -34,6 +35,7 @@ ENVIRONMENT = {
     "PENSTOCK_STREAM_ARN": STREAM,
     "PENSTOCK_RECEIPTS_TABLE": "penstock-test-receipts",
     "PENSTOCK_PROGRESS_TABLE": "penstock-test-progress",
+    "PENSTOCK_DEDUP_TABLE": "penstock-test-dedup",
     "PENSTOCK_FAILURE_BUCKET": "penstock-test-failures",
     "PENSTOCK_ALLOW_LOOPBACK": "true",
     "PENSTOCK_CACHE_FRESH_S": "0",
@@ -176,8 +178,8 @@ def cloud() -> Iterator[Cloud]:
 @contextmanager
 def cloud_of_its_own() -> Iterator[Cloud]:
     tool = Tool()
-    with control_cloud() as client:
-        os.environ.update(ENVIRONMENT)
+    with control_cloud() as client, moto_cloud() as served:  # for what speaks to DynamoDB without botocore
+        os.environ.update(ENVIRONMENT | {"AWS_ENDPOINT_URL_DYNAMODB": served.url})
         client("s3").create_bucket(Bucket=ENVIRONMENT["PENSTOCK_FAILURE_BUCKET"])
         forget_wiring()
         owner = tenant()

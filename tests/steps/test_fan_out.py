@@ -19,8 +19,20 @@ from penstock.domain.routing import Route
 from penstock.domain.subscription import parse
 from penstock.errors import QueueUnavailable, StoreUnavailable, StreamUnavailable
 from penstock.steps.fan_out import LARGEST_CALL, MOST_QUEUES_AT_ONCE, PAUSES_S, Message, Outcome, Ports, Record, fan_out
-from tests.builders_pipeline import DESTINATION, SHARD, SOURCE, WORKSPACE, event, record_of, route, run_of, url_of
+from tests.builders_pipeline import (
+    ARRIVED_AT,
+    DESTINATION,
+    SHARD,
+    SOURCE,
+    WORKSPACE,
+    event,
+    record_of,
+    route,
+    run_of,
+    url_of,
+)
 from tests.builders_plans import compiled, properties_of, rule
+from tests.fakes_dedup import MemoryDedup
 from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts, MemoryStream
 
 OTHER = "dst_bbbbbbbbbbbb"
@@ -32,6 +44,7 @@ class Works:
     """Fan-out's ports in memory."""
 
     routes: tuple[Route, ...] = (route(),)
+    dedup: MemoryDedup = field(default_factory=MemoryDedup)
     queues: MemoryQueues = field(default_factory=lambda: MemoryQueues(Clock()))
     receipts: MemoryReceipts = field(default_factory=MemoryReceipts)
     parked: MemoryParked = field(default_factory=MemoryParked)
@@ -49,6 +62,7 @@ class Works:
 
     def fan_out(self, *records: Record) -> Outcome:
         ports = Ports(
+            self.dedup,
             self,
             self.queues,
             self.receipts,
@@ -197,8 +211,10 @@ def test_receipts_say_what_was_accepted_and_what_filtered() -> None:
     works = Works((route(subscription=parse("properties.n = 2")), route(OTHER, enabled=False)))
     record = record_of(run_of(event(1), event(2), event(3)))
     works.fan_out(record)
-    assert works.receipts.read(WORKSPACE, DESTINATION) == [FanoutReceipt(AT, {record.id: RecordReceipt(3, 2)})]
-    assert works.receipts.read(WORKSPACE, OTHER) == [FanoutReceipt(AT, {record.id: RecordReceipt(3, 3)})]
+    assert works.receipts.read(WORKSPACE, DESTINATION) == [
+        FanoutReceipt(AT, {record.id: RecordReceipt(3, 2, taken="010")})
+    ]
+    assert works.receipts.read(WORKSPACE, OTHER) == [FanoutReceipt(AT, {record.id: RecordReceipt(3, 3, taken="000")})]
 
 
 def test_a_receipt_that_cannot_be_kept_replays_the_batch_and_counts_once() -> None:
@@ -222,7 +238,7 @@ def test_a_receipt_that_cannot_be_kept_replays_the_batch_and_counts_once() -> No
 @pytest.mark.parametrize("data", [b"", b"{", b"5", b"\xff", b"[" * 5000, b'{"v":1}', b'{"v":1,"workspace":5}'])
 def test_a_record_that_nobody_can_read_is_parked_and_blocks_nobody(data: bytes) -> None:
     works = Works()
-    outcome = works.fan_out(Record("odd", data), record_of(run_of()))
+    outcome = works.fan_out(Record("odd", data, ARRIVED_AT), record_of(run_of()))
     assert (outcome.unreadable, outcome.failed) == (("odd",), frozenset())
     assert works.parked.records == {"odd": data}
     assert works.sent() == [1]

@@ -6,6 +6,8 @@ config    workspace_id | kind#id             workspace, source, write key, desti
 audit     workspace_id | at#id               who changed what, when
 receipts  workspace_id#destination_id | …    the books: one row per invocation of fanout and deliver
 progress  workspace_id#destination_id | job  what a failing job has reached: done, attempts, next try
+dedup     workspace_id#source_id#group | …   an ordering key: which record claimed which messageId on which day
+letters   workspace_id#destination_id | …    what it did not take, by the stream's order, and replays of that
 gates     workspace_id#destination_id | …    `gate`: whether a destination's events flow; `rate`: how fast they may
 
 Of the schemas, where an event is the digest of its call and name:
@@ -51,6 +53,23 @@ RECEIPTS = Table("receipts", "owner", "sk", ttl="expires_at")
 PROGRESS = Table("progress", "owner", "sk", ttl="expires_at")
 GATES_BY_ATTENTION = "by_attention"
 GATES = Table("gates", "owner", "sk", index=Index(GATES_BY_ATTENTION, "attention", "attend_at", ("state",)))
+LETTERS_BY_TIME = "by_time"
+LETTERS = Table(
+    "letters",
+    "owner",
+    "sk",
+    ttl="expires_at",
+    index=Index(
+        LETTERS_BY_TIME,
+        "owner",
+        "listed",
+        (
+            "kind", "reason", "at", "job", "index", "source", "user", "event", "message_id", "attempts",
+            "object", "number", "expires_at", "replayed_at", "replay",
+        ),
+    ),
+)  # fmt: skip
+DEDUP = Table("dedup", "owner", "sk", ttl="expires_at")
 PLACES = Table("places", "owner", "sk", feeds="schema_changes")
 SCHEMAS_BY_SOURCE = "by_source"
 SCHEMAS = Table(
@@ -63,9 +82,14 @@ SCHEMAS = Table(
 )
 CHANGES = Table("changes", "owner", "sk", feeds="schema_changes")
 
-ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS, GATES, PLACES, SCHEMAS, CHANGES)
+ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS, LETTERS, DEDUP, GATES, PLACES, SCHEMAS, CHANGES)
 
 
 def owner(workspace_id: str, destination_id: str) -> str:
     """Partition key of a destination's own rows."""
     return f"{workspace_id}#{destination_id}"
+
+
+def key_owner(workspace_id: str, source_id: str, group: str) -> str:
+    """Partition key of what belongs to an ordering key of a source."""
+    return f"{workspace_id}#{source_id}#{group}"

@@ -36,7 +36,10 @@ def utc_now() -> datetime:
 
 
 class AwsWire:
-    """Connections to one service, kept alive and shared by threads. Every call ends within its time-outs."""
+    """Connections to one service, kept alive and shared by threads. Every call ends within its time-outs.
+
+    Up to `idle` of them are kept while nobody uses them.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class AwsWire:
         now: Callable[[], datetime] = utc_now,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
+        idle: int = IDLE_CONNECTIONS,
     ) -> None:
         parts = urlsplit(endpoint)
         self._secure = parts.scheme == "https"
@@ -55,7 +59,7 @@ class AwsWire:
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._tls = ssl.create_default_context() if self._secure else None
-        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(IDLE_CONNECTIONS)
+        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(idle)
 
     def call(self, target: str, body: bytes) -> Reply:
         """The service's answer, whatever its status. Raises `WireFailed`."""

@@ -86,8 +86,8 @@ def _whole(digits: str) -> int | float:
         return float(digits)
 
 
-def wanted(run: Run, routes: Sequence[Route]) -> list[tuple[Route, list[Raw]]]:
-    """For each destination of the run's source, the events that it gets, in order; none where it is disabled.
+def wanted(run: Run, routes: Sequence[Route]) -> list[tuple[Route, list[int]]]:
+    """For each destination of the run's source, the indices of the events that it gets; none where it is disabled.
 
     Raises what `msgspec` raises where an event is no JSON object.
     """
@@ -95,7 +95,7 @@ def wanted(run: Run, routes: Sequence[Route]) -> list[tuple[Route, list[Raw]]]:
     if not concerned:
         return []
     candidates = [_Candidate(run, raw) for raw in run.events]
-    return [(route, [each.raw for each in candidates if _goes(each, route)]) for route in concerned]
+    return [(route, [place for place, each in enumerate(candidates) if _goes(each, route)]) for route in concerned]
 
 
 def _goes(candidate: _Candidate, route: Route) -> bool:

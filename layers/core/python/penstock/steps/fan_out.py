@@ -1,24 +1,24 @@
-"""Fan out: put every run of the stream on the queues of the destinations that want its events, in order."""
+"""Fan out: put every run of the stream on the queues of the destinations that want its events, in order.
+
+Only what is claimed goes on (`claim`): an event whose messageId came before is left out, and counted as a duplicate.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import msgspec
-
-from penstock.domain import routing
-from penstock.domain.books import FanoutReceipt, RecordReceipt
-from penstock.domain.enforcement import Enforced, enforced, records_of
-from penstock.domain.job import Job, encode_job, group_of
-from penstock.domain.routing import Route
+from penstock.domain.books import FanoutReceipt
+from penstock.domain.enforcement import records_of
+from penstock.domain.job import encode_job
 from penstock.domain.run import Run, decode_run
 from penstock.domain.stream_record import StreamRecord
-from penstock.domain.tracking_plan import Compiled
 from penstock.errors import QueueGone, QueueUnavailable
+from penstock.steps.assign import UNREADABLE, Load, Plans, Routes, Waiting, assign
+from penstock.steps.claim import Arrived, Dedup, arrived, claim, look
 
 MOST_QUEUES_AT_ONCE = 16
 ENTRIES_PER_CALL = 10
@@ -27,10 +27,11 @@ PAUSES_S = (0.1, 0.2, 0.4)  # what is still refused after the last of them is le
 
 
 class Record(NamedTuple):
-    """One record of the stream; `id` is `<shard>-<sequence number>`."""
+    """One record of the stream; `id` is `<shard>-<sequence number>`, `arrived_at` by the stream's clock (epoch)."""
 
     id: str
     data: bytes
+    arrived_at: float
 
 
 class Message(NamedTuple):
@@ -39,18 +40,6 @@ class Message(NamedTuple):
     id: str
     group: str
     body: str
-
-
-class Routes(Protocol):
-    """The destinations of a workspace. Raises `StoreUnavailable`."""
-
-    def get(self, workspace: str) -> Sequence[Route]: ...
-
-
-class Plans(Protocol):
-    """The tracking plan of a (workspace, source), if it has one. Raises `StoreUnavailable`: an outage is no absence."""
-
-    def get(self, of: tuple[str, str]) -> Compiled | None: ...
 
 
 class Stream(Protocol):
@@ -81,8 +70,9 @@ class Parked(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """`threads` run the queues' work; `now` is ISO 8601 UTC."""
+    """`threads` run the work of claims and queues; `now` is ISO 8601 UTC."""
 
+    dedup: Dedup
     routes: Routes
     queues: Queues
     receipts: Receipts
@@ -92,25 +82,6 @@ class Ports:
     threads: Executor
     now: Callable[[], str]
     sleep: Callable[[float], None]
-
-
-class _Waiting(NamedTuple):
-    """A job that waits to be sent; its message is made when its turn comes, so that few are in memory at once."""
-
-    job: Job
-    record_id: str
-
-
-@dataclass
-class _Load:
-    """All that one batch of records brings to one destination; `lines` are its groups, each in order."""
-
-    workspace: str
-    route: Route
-    lines: OrderedDict[str, deque[_Waiting]] = field(default_factory=OrderedDict)
-    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
-    sent: int = 0
-    failed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -124,50 +95,31 @@ class Outcome:
 
 def fan_out(records: Sequence[Record], ports: Ports) -> Outcome:
     """Raises `Unavailable` where the whole batch has to be replayed."""
-    loads, forwarded, unreadable = _loads(records, ports)
-    _forward(forwarded, ports.stream)
-    settled = [ports.threads.submit(_settle, load, ports) for load in loads]
+    runs, unreadable = _arrived(records, ports.parked)
+    firsts = claim(runs, look(runs, ports.now()[:10], ports.dedup), ports.dedup, ports.threads)
+    assigned = assign(firsts, ports.routes, ports.plans)
+    for record in records:
+        if record.id in assigned.unreadable:
+            ports.parked.keep(record.id, record.data)
+    _forward(assigned.forwarded, ports.stream)
+    settled = [ports.threads.submit(_settle, load, ports) for load in assigned.loads]
     wait(settled)  # for all of them, before any trouble is raised: nothing may be sent once the replay has begun
     for each in settled:
         each.result()
-    failed = frozenset(record_id for load in loads for record_id in load.failed)
-    return Outcome(failed, unreadable, sum(load.sent for load in loads))
+    failed = frozenset(record_id for load in assigned.loads for record_id in load.failed)
+    return Outcome(failed, (*unreadable, *assigned.unreadable), sum(load.sent for load in assigned.loads))
 
 
-def _loads(records: Iterable[Record], ports: Ports) -> tuple[list[_Load], list[Run], tuple[str, ...]]:
-    """What the records bring to each destination, and what plans forward.
-
-    What is no run is parked: it blocks nothing and is not lost. What a plan blocks is filtered for every destination.
-    """
-    loads: dict[str, _Load] = {}
-    forwarded, unreadable = [], []
+def _arrived(records: Sequence[Record], parked: Parked) -> tuple[list[Arrived], list[str]]:
+    """The runs in the records, and the ids of those that hold none: parked, so that they block nothing and stay."""
+    runs, unreadable = [], []
     for record in records:
         try:
-            whole = decode_run(record.data)
-            parts, other = _enforced(whole, ports.plans)
-            routes = ports.routes.get(whole.workspace)
-            found = [(part, *each) for part in parts for each in routing.wanted(part, routes)]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            ports.parked.keep(record.id, record.data)
+            runs.append(arrived(record.id, record.arrived_at, decode_run(record.data)))
+        except UNREADABLE:
+            parked.keep(record.id, record.data)
             unreadable.append(record.id)
-            continue
-        forwarded += [] if other is None else [other]
-        made: Counter[str] = Counter()
-        for part, route, events in found:
-            load = loads.setdefault(route.id, _Load(whole.workspace, route))
-            accepted, filtered = load.counts.get(record.id, (len(whole.events), len(whole.events)))
-            load.counts[record.id] = (accepted, filtered - len(events))
-            jobs = routing.jobs(part, events, route.id, record.id, made[route.id])
-            if jobs:
-                made[route.id] += len(jobs)
-                line = load.lines.setdefault(group_of(whole.source, whole.key), deque())
-                line.extend(_Waiting(job, record.id) for job in jobs)
-    return list(loads.values()), forwarded, tuple(unreadable)
-
-
-def _enforced(run: Run, plans: Plans) -> Enforced:
-    plan = plans.get((run.workspace, run.source))
-    return Enforced((run,), None) if plan is None else enforced(run, plan)
+    return runs, unreadable
 
 
 def _forward(runs: Sequence[Run], stream: Stream) -> None:
@@ -185,20 +137,18 @@ def _forward(runs: Sequence[Run], stream: Stream) -> None:
         left = behind
 
 
-def _settle(load: _Load, ports: Ports) -> None:
+def _settle(load: Load, ports: Ports) -> None:
     """Send, then note what was sent. Where the note fails the records come again; the queue absorbs what it has."""
     try:
         load.failed = _send(load, ports)
     except QueueGone:
         return  # deleted a moment ago: nothing is accepted for it any more
-    counts = {
-        record_id: RecordReceipt(*count) for record_id, count in load.counts.items() if record_id not in load.failed
-    }
-    if counts:
-        ports.receipts.keep_fanout(load.workspace, load.route.id, FanoutReceipt(ports.now(), counts))
+    records = {record_id: share.receipt for record_id, share in load.shares.items() if record_id not in load.failed}
+    if records:
+        ports.receipts.keep_fanout(load.workspace, load.route.id, FanoutReceipt(ports.now(), records))
 
 
-def _send(load: _Load, ports: Ports) -> frozenset[str]:
+def _send(load: Load, ports: Ports) -> frozenset[str]:
     """Send each line in order; the records of what was never acknowledged, by which all behind it was held back."""
     left = load.lines
     for pause_s in (*PAUSES_S, None):
@@ -209,9 +159,9 @@ def _send(load: _Load, ports: Ports) -> frozenset[str]:
     return frozenset(waiting.record_id for line in left.values() for waiting in line)
 
 
-def _round(load: _Load, lines: OrderedDict[str, deque[_Waiting]], queues: Queues) -> OrderedDict[str, deque[_Waiting]]:
+def _round(load: Load, lines: OrderedDict[str, deque[Waiting]], queues: Queues) -> OrderedDict[str, deque[Waiting]]:
     """Send what the queue takes; the lines whose head it refused. A call that gives no answer ends the round."""
-    refused: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+    refused: OrderedDict[str, deque[Waiting]] = OrderedDict()
     heads: dict[str, Message] = {}
     while lines:
         call = _next_call(lines, heads)
@@ -229,7 +179,7 @@ def _round(load: _Load, lines: OrderedDict[str, deque[_Waiting]], queues: Queues
     return refused
 
 
-def _next_call(lines: OrderedDict[str, deque[_Waiting]], heads: dict[str, Message]) -> list[Message]:
+def _next_call(lines: OrderedDict[str, deque[Waiting]], heads: dict[str, Message]) -> list[Message]:
     """The heads of up to ten lines, as far as one call can carry them.
 
     Never two of one line: if the first were refused and the second taken, they would be swapped.
@@ -247,7 +197,7 @@ def _next_call(lines: OrderedDict[str, deque[_Waiting]], heads: dict[str, Messag
     return call
 
 
-def _advance(lines: OrderedDict[str, deque[_Waiting]], group: str) -> None:
+def _advance(lines: OrderedDict[str, deque[Waiting]], group: str) -> None:
     """Take an acknowledged head off its line, and let other lines go first."""
     lines[group].popleft()
     if lines[group]:

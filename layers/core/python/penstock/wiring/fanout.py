@@ -14,6 +14,7 @@ from botocore.session import get_session
 
 from penstock import settings
 from penstock.adapters.aws_wire import AwsWire, WireFailed
+from penstock.adapters.dedup_table import DedupTable
 from penstock.adapters.destination_queue import DestinationQueues
 from penstock.adapters.event_stream import KinesisStream
 from penstock.adapters.parked_records import ParkedRecords
@@ -49,6 +50,7 @@ def ports() -> Ports:
     routes = RouteTable(dynamodb, given().config_table)
     plans = PlanTable(dynamodb, given().config_table)
     return Ports(
+        dedup=DedupTable(_wire("dynamodb"), given().dedup_table, (WireFailed,), time.sleep),
         routes=LookUp(routes.read, given().cache_fresh_s, given().cache_stale_s),
         queues=DestinationQueues(_client("sqs", QUEUES)),
         receipts=ReceiptTable(dynamodb, given().receipts_table, time.time, new_id),
@@ -62,8 +64,12 @@ def ports() -> Ports:
 
 
 def _stream() -> KinesisStream:
-    signer = Signer(given().access_key, given().secret_key, given().session_token, given().region, "kinesis")
-    return KinesisStream(AwsWire(given().endpoint_of("kinesis"), signer), given().stream_arn, (WireFailed,))
+    return KinesisStream(_wire("kinesis"), given().stream_arn, (WireFailed,))
+
+
+def _wire(service: str) -> AwsWire:
+    signer = Signer(given().access_key, given().secret_key, given().session_token, given().region, service)
+    return AwsWire(given().endpoint_of(service), signer, idle=MOST_QUEUES_AT_ONCE)
 
 
 def now() -> str:
