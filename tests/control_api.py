@@ -133,7 +133,7 @@ def make_tables(stage: str = "test") -> None:
         boto3.client("dynamodb", region_name=REGION).create_table(
             TableName=f"penstock-{stage}-{table.name}",
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys + indexed],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in dict(keys + indexed)],
             KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
             **({"GlobalSecondaryIndexes": [_index(table.index, indexed)]} if table.index else {}),
         )
@@ -147,21 +147,28 @@ def _index(index: tables.Index, keys: list[tuple[str, str]]) -> dict[str, Any]:
     }
 
 
-def make_deliver() -> str:
+def make_deliver(name: str = "deliver") -> str:
     """The ARN of a function for mappings to point at."""
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
     iam = boto3.client("iam", region_name=REGION)
-    role = iam.create_role(RoleName="deliver", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:
         code.writestr("handler.py", "def handler(event, context): return None\n")
     return boto3.client("lambda", region_name=REGION).create_function(
-        FunctionName="penstock-test-deliver",
+        FunctionName=f"penstock-test-{name}",
         Runtime="python3.13",
         Role=role,
         Handler="handler.handler",
         Code={"ZipFile": archive.getvalue()},
     )["FunctionArn"]
+
+
+def make_chores() -> str:
+    """The ARN of the queue of the gatekeeper's chores."""
+    sqs = boto3.client("sqs", region_name=REGION)
+    url = sqs.create_queue(QueueName="penstock-test-chores")["QueueUrl"]
+    return str(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
 
 
 def environment() -> dict[str, str]:
@@ -181,6 +188,8 @@ def environment() -> dict[str, str]:
         "PENSTOCK_OPERATOR_SECRET_ARN": secret["ARN"],
         "PENSTOCK_SECRETS_KEY_ARN": key,
         "PENSTOCK_DELIVER_FUNCTION_ARN": make_deliver(),
+        "PENSTOCK_GATES_TABLE": "penstock-test-gates",
+        "PENSTOCK_CHORES_QUEUE_ARN": make_chores(),
     }
 
 

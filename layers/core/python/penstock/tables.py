@@ -65,7 +65,7 @@ LETTERS = Table(
         "listed",
         (
             "kind", "reason", "at", "job", "index", "source", "user", "event", "message_id", "attempts",
-            "object", "number", "expires_at", "replayed_at", "replay",
+            "object", "slot", "expires_at", "replayed_at", "replay",
         ),
     ),
 )  # fmt: skip

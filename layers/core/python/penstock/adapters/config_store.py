@@ -66,6 +66,10 @@ class NamedRow(Row):
     created_at = UnicodeAttribute()
 
 
+class WorkspaceRow(NamedRow):
+    letters_retention_days = NumberAttribute(null=True)
+
+
 class SourceRow(NamedRow):
     enabled = BooleanAttribute()
     write_keys = JSONAttribute()
@@ -133,7 +137,7 @@ class AuditRow(Model):
 
 
 ROWS: dict[type[Item], type[Row]] = {
-    Workspace: NamedRow,
+    Workspace: WorkspaceRow,
     Registration: NamedRow,
     Source: SourceRow,
     WriteKeyItem: WriteKeyRow,

@@ -25,7 +25,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class LetterEntry(Struct, frozen=True, kw_only=True):
-    """A letter in the index. Its body is line `line` of the object `object`; it is gone at `expires_at`, epoch seconds.
+    """A letter in the index: number `slot` in the object `object`, gone at `expires_at`, epoch seconds.
 
     `event` is a track call's event, for other calls their type.
     """
@@ -42,7 +42,7 @@ class LetterEntry(Struct, frozen=True, kw_only=True):
     message_id: str | None
     attempts: int
     object: str
-    line: int
+    slot: int
     expires_at: int
     replayed_at: str | None = None
     replay: str | None = None
@@ -113,8 +113,8 @@ class WholeLetter(LetterView, frozen=True):
     response: Received | None
 
 
-def entry(letter: Letter, held: str, line: int, expires_at: int) -> LetterEntry:
-    """The letter's place in the index, its body being a line of the object `held`."""
+def entry(letter: Letter, held: str, slot: int, expires_at: int) -> LetterEntry:
+    """The letter's place in the index, its body being one of the object `held`."""
     says = letters.named(letter.event)
     name = says.event if says.type == "track" and says.event else says.type
     return LetterEntry(
@@ -130,7 +130,7 @@ def entry(letter: Letter, held: str, line: int, expires_at: int) -> LetterEntry:
         message_id=says.message_id and says.message_id[:LONGEST_TEXT],
         attempts=letter.attempts,
         object=held,
-        line=line,
+        slot=slot,
         expires_at=expires_at,
     )
 

@@ -85,12 +85,11 @@ _decode = msgspec.json.Decoder(Letter).decode
 
 
 def encode_letter(letter: Letter) -> bytes:
-    """One line of JSON."""
     return _encode(letter)
 
 
-def decode_letter(line: bytes) -> Letter:
-    return _decode(line)
+def decode_letter(text: bytes) -> Letter:
+    return _decode(text)
 
 
 def sent(url: str, headers: Mapping[str, str], body: bytes) -> Sent:

@@ -1,0 +1,222 @@
+"""The table `letters`: the index of letters, in the order of the stream and, by its index, by time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock import tables
+from penstock.domain.letter_index import LetterEntry, LetterFilter
+from penstock.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+LETTER = "letter#"
+ROWS_PER_CALL = 25
+TRIES = 5
+LOOKED_AT_ONCE = 500  # rows that one query looks at, whether they match or not
+COUNTED_AT_ONCE = 5_000
+BEYOND = "~"  # sorts after every time, and after every place of one time
+GONE = "ConditionalCheckFailedException"
+
+
+class LetterTable:
+    """Rows are gone for every reader at their `expires_at`, however late DynamoDB removes them."""
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        threads: Executor,
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock
+        self._sleep = sleep
+        self._threads = threads
+
+    def put(self, workspace: str, destination: str, entries: Sequence[LetterEntry]) -> None:
+        """Put rows, no two of one place; one that is there already is replaced. Raises `StoreUnavailable`."""
+        rows = [_row(tables.owner(workspace, destination), entry) for entry in entries]
+        for first in range(0, len(rows), ROWS_PER_CALL):
+            self._put(rows[first : first + ROWS_PER_CALL])
+
+    def _put(self, rows: Sequence[dict[str, Any]]) -> None:
+        left: Any = {self._table: [{"PutRequest": {"Item": row}} for row in rows]}
+        for turn in range(TRIES):
+            left = self._asked("batch_write_item", RequestItems=left).get("UnprocessedItems")
+            if not left:
+                return
+            self._sleep(0.05 * 2**turn)
+        raise StoreUnavailable("DynamoDB: UnprocessedItems")
+
+    def find(self, workspace: str, destination: str, place: str) -> LetterEntry | None:
+        """Raises `StoreUnavailable`."""
+        key = _key(workspace, destination, place)
+        found = self._asked("get_item", TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        entry = None if found is None else _entry(found)
+        return None if entry is None or entry.expires_at <= self._clock() else entry
+
+    def in_order(
+        self, workspace: str, destination: str, wanted: LetterFilter, after: str | None, replay: str
+    ) -> tuple[list[LetterEntry], str | None]:
+        """Letters after a place that a replay has to deal with, and up to which place it has then, None for all."""
+        query = self._ordered(workspace, destination, wanted, after, replay)
+        answer = self._asked("query", Limit=LOOKED_AT_ONCE, **query)
+        return [_entry(item) for item in answer["Items"]], _reached(answer)
+
+    def count(
+        self, workspace: str, destination: str, wanted: LetterFilter, after: str | None, replay: str
+    ) -> tuple[int, str | None]:
+        """How many that are, of a page of the table, and up to which place, None for all."""
+        query = self._ordered(workspace, destination, wanted, after, replay)
+        answer = self._asked("query", Select="COUNT", Limit=COUNTED_AT_ONCE, **query)
+        return answer["Count"], _reached(answer)
+
+    def newest(
+        self, workspace: str, destination: str, wanted: LetterFilter, after: str | None, limit: int
+    ) -> tuple[list[LetterEntry], str | None]:
+        """At most `limit` letters that became so before one that was `listed`, and where to go on, None at the end."""
+        asked = _conditions(wanted, self._clock(), None)
+        bounds = {
+            ":owner": _text(tables.owner(workspace, destination)),
+            ":since": _text(wanted.since or "0"),
+            ":until": _text(f"{wanted.until or ''}{BEYOND}"),
+        }
+        answer = self._asked(
+            "query",
+            TableName=self._table,
+            IndexName=tables.LETTERS_BY_TIME,
+            KeyConditionExpression="#owner = :owner AND #listed BETWEEN :since AND :until",
+            FilterExpression=asked.expression,
+            ExpressionAttributeNames=asked.names | {"#listed": "listed", "#owner": "owner"},
+            ExpressionAttributeValues=asked.values | bounds,
+            ScanIndexForward=False,
+            Limit=LOOKED_AT_ONCE,
+            **({"ExclusiveStartKey": _listed_key(workspace, destination, after)} if after else {}),
+        )
+        found = [_entry(item) for item in answer["Items"]]
+        if len(found) > limit:
+            return found[:limit], found[limit - 1].listed
+        return found, answer["LastEvaluatedKey"]["listed"]["S"] if "LastEvaluatedKey" in answer else None
+
+    def mark(self, workspace: str, destination: str, places: Sequence[str], replay: str, at: str) -> None:
+        """Note of letters that they were replayed, and by what. Raises `StoreUnavailable`."""
+        list(self._threads.map(lambda place: self._mark(workspace, destination, place, replay, at), places))
+
+    def _mark(self, workspace: str, destination: str, place: str, replay: str, at: str) -> None:
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(workspace, destination, place),
+                UpdateExpression="SET #replayed_at = :at, #replay = :replay",
+                ConditionExpression="attribute_exists(sk)",
+                ExpressionAttributeNames={"#replayed_at": "replayed_at", "#replay": "replay"},
+                ExpressionAttributeValues={":at": _text(at), ":replay": _text(replay)},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != GONE:
+                raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+    def _ordered(
+        self, workspace: str, destination: str, wanted: LetterFilter, after: str | None, replay: str
+    ) -> dict[str, Any]:
+        asked = _conditions(wanted, self._clock(), replay)
+        whose = {":owner": _text(tables.owner(workspace, destination)), ":letter": _text(LETTER)}
+        return {
+            "TableName": self._table,
+            "KeyConditionExpression": "#owner = :owner AND begins_with(sk, :letter)",
+            "FilterExpression": asked.expression,
+            "ExpressionAttributeNames": asked.names | {"#owner": "owner"},
+            "ExpressionAttributeValues": asked.values | whose,
+            "ConsistentRead": True,
+            **({"ExclusiveStartKey": _key(workspace, destination, after)} if after else {}),
+        }
+
+    def _asked(self, operation: str, **parameters: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**parameters)
+        except ClientError as error:
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+
+class _Conditions(NamedTuple):
+    expression: str
+    names: dict[str, str]
+    values: dict[str, Any]
+
+
+def _conditions(wanted: LetterFilter, now: float, replay: str | None) -> _Conditions:
+    """`letter_index.matches` as DynamoDB says it."""
+    parts, values = ["#expires_at > :now"], {":now": {"N": str(int(now))}}
+    exact = {"kind": wanted.kind, "reason": wanted.reason, "user": wanted.user, "event": wanted.event}
+    for name, value in exact.items():
+        if value is not None:
+            parts.append(f"#{name} = :{name}")
+            values[f":{name}"] = _text(value)
+    if wanted.since is not None and replay is not None:
+        parts.append("#at >= :from")
+        values[":from"] = _text(wanted.since)
+    if wanted.until is not None and replay is not None:
+        parts.append("#at <= :to")
+        values[":to"] = _text(wanted.until)
+    if not wanted.include_replayed:
+        parts.append("(attribute_not_exists(#replayed_at) OR #replay = :replay)")
+        values[":replay"] = _text(replay or "none")
+    if replay is not None:
+        parts.append("NOT contains(#job, :own)")
+        values[":own"] = _text(f".{replay}")
+    expression = " AND ".join(parts)
+    return _Conditions(expression, _names(expression), values)
+
+
+def _names(expression: str) -> dict[str, str]:
+    known = (*LetterEntry.__struct_fields__, "listed")
+    words = expression.replace("(", " ").replace(")", " ").replace(",", " ").split()
+    return {f"#{name}": name for name in known if f"#{name}" in words}
+
+
+def _row(owner: str, entry: LetterEntry) -> dict[str, Any]:
+    plain = {name: getattr(entry, name) for name in LetterEntry.__struct_fields__ if name != "place"}
+    row = {name: _value(value) for name, value in plain.items() if value is not None}
+    return {"owner": _text(owner), "sk": _text(LETTER + entry.place), "listed": _text(entry.listed), **row}
+
+
+def _entry(row: dict[str, Any]) -> LetterEntry:
+    plain = {name: _plain(row[name]) for name in LetterEntry.__struct_fields__ if name in row}
+    return LetterEntry(place=row["sk"]["S"].removeprefix(LETTER), **plain)
+
+
+def _value(value: str | int) -> dict[str, str]:
+    return {"N": str(value)} if isinstance(value, int) else {"S": value}
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    return int(value["N"]) if "N" in value else value["S"]
+
+
+def _text(value: str) -> dict[str, str]:
+    return {"S": value}
+
+
+def _reached(answer: Any) -> str | None:
+    key = answer.get("LastEvaluatedKey")
+    return None if key is None else str(key["sk"]["S"]).removeprefix(LETTER)
+
+
+def _key(workspace: str, destination: str, place: str) -> dict[str, Any]:
+    return {"owner": _text(tables.owner(workspace, destination)), "sk": _text(LETTER + place)}
+
+
+def _listed_key(workspace: str, destination: str, listed: str) -> dict[str, Any]:
+    return _key(workspace, destination, listed.partition("#")[2]) | {"listed": _text(listed)}

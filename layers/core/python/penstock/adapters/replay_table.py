@@ -1,0 +1,90 @@
+"""The table `letters`: replays and how far they have come, beside the letters that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock import tables
+from penstock.domain.replays import KEPT_DAYS, Replay
+from penstock.errors import StoreChanged, StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+REPLAY = "replay#"
+DAY_S = 86_400
+CLASH = "ConditionalCheckFailedException"
+
+_decode = msgspec.json.Decoder(Replay).decode
+
+
+class ReplayTable:
+    def __init__(self, client: DynamoDBClient, table: str, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock
+
+    def find(self, workspace: str, destination: str, replay_id: str) -> Replay | None:
+        """As it is at this moment. Raises `StoreUnavailable`."""
+        key = _key(workspace, destination, replay_id)
+        found = self._asked("get_item", TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        return None if found is None else _decode(found["content"]["S"])
+
+    def newest(self, workspace: str, destination: str, after: str | None, limit: int) -> list[Replay]:
+        """The newest first, from after an id on, one more than `limit` where there are more.
+
+        Raises `StoreUnavailable`.
+        """
+        owner = {":owner": {"S": tables.owner(workspace, destination)}, ":replay": {"S": REPLAY}}
+        answer = self._asked(
+            "query",
+            TableName=self._table,
+            KeyConditionExpression="#owner = :owner AND begins_with(sk, :replay)",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues=owner,
+            ScanIndexForward=False,
+            ConsistentRead=True,
+            Limit=limit + 1,
+            **({"ExclusiveStartKey": _key(workspace, destination, after)} if after else {}),
+        )
+        return [_decode(item["content"]["S"]) for item in answer["Items"]]
+
+    def create(self, replay: Replay) -> None:
+        """Raises `StoreChanged` where it is there already, and `StoreUnavailable`."""
+        self._put(replay, {"ConditionExpression": "attribute_not_exists(sk)"})
+
+    def change(self, before: Replay, after: Replay) -> None:
+        """Raises `StoreChanged` where it is not as it was `before` any more, and `StoreUnavailable`."""
+        as_it_was = {
+            "ConditionExpression": "#version = :before",
+            "ExpressionAttributeNames": {"#version": "version"},
+            "ExpressionAttributeValues": {":before": {"N": str(before.version)}},
+        }
+        self._put(after, as_it_was)
+
+    def _put(self, replay: Replay, condition: dict[str, Any]) -> None:
+        item = _key(replay.workspace, replay.destination, replay.id) | {
+            "content": {"S": msgspec.json.encode(replay).decode()},
+            "version": {"N": str(replay.version)},
+            "expires_at": {"N": str(int(self._clock()) + KEPT_DAYS * DAY_S)},
+        }
+        self._asked("put_item", TableName=self._table, Item=item, **condition)
+
+    def _asked(self, operation: str, **parameters: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**parameters)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == CLASH:
+                raise StoreChanged(f"DynamoDB: {code}") from error
+            raise StoreUnavailable(f"DynamoDB: {code}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+
+def _key(workspace: str, destination: str, replay_id: str) -> dict[str, Any]:
+    return {"owner": {"S": tables.owner(workspace, destination)}, "sk": {"S": REPLAY + replay_id}}
