@@ -154,7 +154,9 @@ class MemoryProgress:
         return self.notes.get((workspace, destination, job_id))
 
     def write(self, workspace: str, destination: str, job_id: str, progress: Progress) -> None:
-        self.notes[workspace, destination, job_id] = progress
+        known = self.notes.get((workspace, destination, job_id))
+        if known is None or known.done <= progress.done:
+            self.notes[workspace, destination, job_id] = progress
 
     def give_back(self, workspace: str, destination: str, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:

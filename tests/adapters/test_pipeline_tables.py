@@ -128,6 +128,14 @@ def test_a_note_is_read_as_it_was_written_last(progress: Any) -> None:
     assert progress.read("ws_bbbbbbbbbbbb", DESTINATION, "job") is None
 
 
+def test_a_note_never_says_less_than_what_was_reached(progress: Any) -> None:
+    progress.write(WORKSPACE, DESTINATION, "job", Progress(3, 1, "http_503"))
+    progress.write(WORKSPACE, DESTINATION, "job", Progress(2, 5, "timeout"))
+    assert progress.read(WORKSPACE, DESTINATION, "job") == Progress(3, 1, "http_503")
+    progress.write(WORKSPACE, DESTINATION, "job", Progress(3, 2, "timeout"))
+    assert progress.read(WORKSPACE, DESTINATION, "job") == Progress(3, 2, "timeout")
+
+
 def keep(**fields: Any) -> None:
     """A destination as the control API writes it."""
     given = {

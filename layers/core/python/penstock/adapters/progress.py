@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEPT_S = 15 * 86_400  # longer than SQS keeps a job
+BEHIND = "ConditionalCheckFailedException"
 
 
 class ProgressTable:
@@ -30,7 +31,10 @@ class ProgressTable:
         return _progress(answer["Item"]) if "Item" in answer else None
 
     def write(self, workspace: str, destination: str, job_id: str, progress: Progress) -> None:
-        """Raises `StoreUnavailable`."""
+        """A note that has reached less than what is noted changes nothing: whoever wrote it had lost its message.
+
+        Raises `StoreUnavailable`.
+        """
         item = _key(workspace, destination, job_id) | {
             "done": {"N": str(progress.done)},
             "attempts": {"N": str(progress.attempts)},
@@ -42,7 +46,17 @@ class ProgressTable:
             "answer": {"S": progress.answer},
             "expires_at": self._expiry(),
         }
-        self._asked(lambda: self._client.put_item(TableName=self._table, Item=item))
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(#done) OR #done <= :done",
+                ExpressionAttributeNames={"#done": "done"},
+                ExpressionAttributeValues={":done": item["done"]},
+            )
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) != BEHIND:
+                raise StoreUnavailable(f"DynamoDB: {_code(error)}") from error
 
     def give_back(self, workspace: str, destination: str, job_ids: Sequence[str]) -> None:
         """Count for each job that it was given back, whatever else is noted of it. Raises `StoreUnavailable`."""
@@ -63,10 +77,12 @@ class ProgressTable:
     def _asked(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        except (ClientError, BotoCoreError) as error:
+            raise StoreUnavailable(f"DynamoDB: {_code(error)}") from error
+
+
+def _code(error: ClientError | BotoCoreError) -> str:
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 
 
 def _key(workspace: str, destination: str, job_id: str) -> dict[str, Any]:
