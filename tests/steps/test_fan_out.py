@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,10 +13,9 @@ from hypothesis import strategies as st
 
 from penstock.domain.books import FanoutReceipt, RecordReceipt, add_up
 from penstock.domain.job import decode_job
-from penstock.domain.routing import Route
 from penstock.domain.subscription import parse
 from penstock.errors import QueueUnavailable, StoreUnavailable, StreamUnavailable
-from penstock.steps.fan_out import LARGEST_CALL, MOST_QUEUES_AT_ONCE, PAUSES_S, Message, Outcome, Ports, Record, fan_out
+from penstock.steps.fan_out import LARGEST_CALL, MOST_QUEUES_AT_ONCE, PAUSES_S, Message, Outcome, Record
 from tests.builders_pipeline import (
     ARRIVED_AT,
     DESTINATION,
@@ -31,61 +28,9 @@ from tests.builders_pipeline import (
     run_of,
     url_of,
 )
-from tests.builders_plans import compiled, properties_of, rule
-from tests.fakes_dedup import MemoryDedup
-from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts, MemoryStream
-
-OTHER = "dst_bbbbbbbbbbbb"
-AT = "2026-11-23T16:00:01.000Z"
-
-
-@dataclass
-class Works:
-    """Fan-out's ports in memory."""
-
-    routes: tuple[Route, ...] = (route(),)
-    dedup: MemoryDedup = field(default_factory=MemoryDedup)
-    queues: MemoryQueues = field(default_factory=lambda: MemoryQueues(Clock()))
-    receipts: MemoryReceipts = field(default_factory=MemoryReceipts)
-    parked: MemoryParked = field(default_factory=MemoryParked)
-    plans: MemoryPlans = field(default_factory=MemoryPlans)
-    stream: MemoryStream = field(default_factory=MemoryStream)
-    threads: Executor = field(default_factory=Inline)
-    pauses: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for each in self.routes:
-            self.queues.make(each.queue_url)
-
-    def get(self, workspace: str) -> tuple[Route, ...]:
-        return self.routes if workspace == WORKSPACE else ()
-
-    def fan_out(self, *records: Record) -> Outcome:
-        ports = Ports(
-            self.dedup,
-            self,
-            self.queues,
-            self.receipts,
-            self.parked,
-            self.plans,
-            self.stream,
-            self.threads,
-            lambda: AT,
-            self.pauses.append,
-        )
-        return fan_out(records, ports)
-
-    def sent(self, destination: str = DESTINATION, key: str | None = None) -> list[int]:
-        """The numbers of the events on a queue, in order."""
-        jobs = [decode_job(held.body) for held in self.queues.queues[url_of(destination)].held]
-        found = [decoded(raw) for job in jobs if key in (None, job.run.key) for raw in job.run.events]
-        return [each["properties"]["n"] for each in found]
-
-
-def decoded(raw: Any) -> dict[str, Any]:
-
-    found: dict[str, Any] = json.loads(bytes(raw))
-    return found
+from tests.builders_plans import compiled, rule
+from tests.fakes_pipeline import Clock, MemoryPlans, MemoryQueues, MemoryReceipts
+from tests.fan_out_works import AT, OTHER, Works, decoded, planned
 
 
 class Refusing(MemoryQueues):
@@ -318,11 +263,6 @@ def test_whatever_is_refused_and_replayed_each_user_stays_in_order(plan: Any, us
     for user in set(users):
         assert works.sent(key=f"user-{user}") == [n for n, each in enumerate(users) if each == user]
     assert add_up(works.receipts.read(WORKSPACE, DESTINATION)).accepted == len(users)
-
-
-def planned(works: Works, **actions: Any) -> None:
-    schema = properties_of(n={"type": "number"})
-    works.plans.plans[WORKSPACE, SOURCE] = compiled(rule(schema, "Counted"), **actions)
 
 
 def test_what_a_plan_blocks_is_filtered_for_every_destination_and_the_books_say_so() -> None:
