@@ -431,7 +431,10 @@ def test_an_event_that_was_tried_for_as_long_as_its_policy_says_is_dead_and_kept
     )
     note = Progress(0, 6, "http_500", first_at=NOW.timestamp() - 60, returns=6)
     works.progress.write(WORKSPACE, DESTINATION, job(1, 2).id, note)
-    assert works.deliver(message(job(1, 2), receives=7)).failed == ()
+    old, behind = message(job(1, 2), receives=7), message(job(3, id_=2))
+    assert works.deliver(old, behind).failed == (old.id, behind.id)
+    assert works.numbers == [1]  # what is dead is kept before anything behind it is sent
+    assert works.deliver(old._replace(receives=8)).failed == ()
     (letter,) = works.letters.letters
     assert (letter.kind, letter.reason, letter.attempts, letter.index) == ("dead", "http_503", 7, 0)
     assert letter.request is not None and letter.response is not None

@@ -143,7 +143,7 @@ class Lane:
         for task in self.tasks:
             if fates and fates[-1].wait_s is not None:
                 fates.append(Fate(task, wait_s=fates[-1].wait_s))
-            elif fates and self.is_alone:
+            elif fates and (self.is_alone or self._has_to_keep(fates[-1].fates)):
                 fates.append(Fate(task, wait_s=0.0))
             else:
                 fates.append(Fate(task) if task.job is None else self._work(task, task.job))
@@ -156,7 +156,7 @@ class Lane:
         for index in range(task.note.done, len(job.run.events)):
             note = task.note if index == task.note.done else Progress(index, returns=task.note.returns)
             done = Fate(task, tuple(fates), tuple(kept))
-            if self.is_alone and fates:  # the mark of the next event would tell of this one before its receipt is kept
+            if self._has_to_keep(fates):
                 return replace(done, wait_s=0.0, note=note._replace(returns=note.returns + 1))
             if (pause := self._pause(job, note)) is not None:
                 back = note._replace(returns=note.returns + 1) if fates else None
@@ -167,6 +167,14 @@ class Lane:
             fates.append(sent.fate)
             kept += [sent.letter] if sent.letter else []
         return Fate(task, tuple(fates), tuple(kept))
+
+    def _has_to_keep(self, fates: Sequence[str]) -> bool:
+        """Whether what was settled last has to be kept before anything else is tried.
+
+        What is dead would otherwise be tried again after a crash, and be delivered behind what came after it. Alone,
+        the mark of the next event would tell of this one before its receipt does.
+        """
+        return bool(fates) and (self.is_alone or fates[-1].startswith(DEAD))
 
     def _pause(self, job: Job, note: Progress) -> tuple[float, str] | None:
         """Why the next event cannot be tried now, if so; where it can, and is dangerous, that is noted first."""
