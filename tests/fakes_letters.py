@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from penstock.domain import letter_index
+from penstock.domain.audit import Entry
 from penstock.domain.letter_index import LetterEntry, LetterFilter
 from penstock.domain.letters import Letter, decode_letter
 from penstock.domain.replays import Replay, Ticket
@@ -87,6 +88,7 @@ class MemoryLetters:
 class MemoryReplays:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str, str], Replay] = {}
+        self.log: list[Entry] = []
 
     def find(self, workspace: str, destination: str, replay_id: str) -> Replay | None:
         return self.rows.get((workspace, destination, replay_id))
@@ -96,18 +98,19 @@ class MemoryReplays:
         behind = [row for row in mine if after is None or row.id < after]
         return sorted(behind, key=lambda row: row.id, reverse=True)[: limit + 1]
 
-    def create(self, replay: Replay) -> None:
+    def create(self, replay: Replay, entry: Entry) -> None:
         if self.find(replay.workspace, replay.destination, replay.id):
             raise StoreChanged("there already")
-        self._put(replay)
+        self._put(replay, entry)
 
-    def change(self, before: Replay, after: Replay) -> None:
+    def change(self, before: Replay, after: Replay, entry: Entry | None = None) -> None:
         known = self.find(before.workspace, before.destination, before.id)
         if known is None or known.version != before.version:
             raise StoreChanged("changed meanwhile")
-        self._put(after)
+        self._put(after, entry)
 
-    def _put(self, replay: Replay) -> None:
+    def _put(self, replay: Replay, entry: Entry | None) -> None:
+        self.log += [entry] if entry else []
         self.rows[replay.workspace, replay.destination, replay.id] = replay
 
 

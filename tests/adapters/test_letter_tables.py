@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import HealthCheck, given, settings
@@ -23,9 +24,11 @@ from penstock.adapters.letter_retention import LetterRetention
 from penstock.adapters.letter_table import LetterTable
 from penstock.adapters.replay_table import ReplayTable
 from penstock.adapters.replay_tickets import ReplayTickets, ticket_in
+from penstock.domain import audit
 from penstock.domain.config import Create
 from penstock.domain.letter_index import LetterFilter, matches
 from penstock.domain.letters import encode_letter, job_from
+from penstock.domain.paging import Window
 from penstock.domain.replays import Ticket, moved
 from penstock.domain.workspaces import Workspace
 from penstock.errors import QueueUnavailable, StoreChanged, StoreUnavailable
@@ -41,6 +44,8 @@ TABLE, CONFIG, BUCKET = "penstock-test-letters", "penstock-test-config", "pensto
 OTHER, STRANGER = "dst_bbbbbbbbbbbb", "ws_bbbbbbbbbbbb"
 MINE = (WORKSPACE, DESTINATION)
 ALL = LetterFilter(include_replayed=True)
+AUDIT = "penstock-test-audit"
+ENTRY = audit.entry(WORKSPACE, "x", NOW, "tok_a", "replay.created", REPLAY, "to")
 
 
 def client(service: str) -> Any:
@@ -66,9 +71,13 @@ def index(request: pytest.FixtureRequest, cloud: None) -> Any:
     return letter_index_of(request.param)
 
 
+def replay_table() -> ReplayTable:
+    return ReplayTable(client("dynamodb"), TABLE, AUDIT, lambda: NOW)
+
+
 @pytest.fixture(params=["memory", "dynamodb"])
 def replays(request: pytest.FixtureRequest, cloud: None) -> Any:
-    return MemoryReplays() if request.param == "memory" else ReplayTable(client("dynamodb"), TABLE, lambda: NOW)
+    return MemoryReplays() if request.param == "memory" else replay_table()
 
 
 @pytest.fixture(params=["memory", "s3"])
@@ -239,10 +248,10 @@ def test_letters_lie_under_their_retention_workspace_and_destination_before_thei
 
 def test_a_replay_is_found_as_it_was_left_and_changed_only_as_it_was_read(replays: Any) -> None:
     made = replay(filter=LetterFilter(reason="http_404", from_=datetime(2026, 11, 23, tzinfo=UTC)))
-    replays.create(made)
+    replays.create(made, ENTRY)
     assert replays.find(*MINE, REPLAY) == made
     with pytest.raises(StoreChanged):
-        replays.create(made)
+        replays.create(made, ENTRY)
     after = moved(made, LATER, "w", state="running", total=3, cursor="0#x")
     replays.change(made, after)
     assert replays.find(*MINE, REPLAY) == after
@@ -252,10 +261,25 @@ def test_a_replay_is_found_as_it_was_left_and_changed_only_as_it_was_read(replay
         replays.change(replay(id="rpl_bbbbbbbbbbbb"), after)
 
 
+def test_what_is_done_to_a_replay_stands_in_the_audit_log_if_it_is_done(cloud: None) -> None:
+    replays = replay_table()
+    replays.create(replay(), ENTRY)
+    for refused in (
+        lambda: replays.create(replay(), ENTRY),
+        lambda: replays.change(replay(version=7), replay(), ENTRY),
+    ):
+        with pytest.raises(StoreChanged):
+            refused()
+    cancelled = msgspec.structs.replace(ENTRY, id="z", action="replay.cancelled")
+    replays.change(replay(), moved(replay(), LATER, "w", state="cancelled"), cancelled)
+    log = ConfigStore(Place(CONFIG, AUDIT, REGION)).entries(WORKSPACE, Window())
+    assert log == [cancelled, ENTRY]
+
+
 def test_the_newest_replays_come_first_and_nobody_elses(replays: Any, cloud: None) -> None:
     ids = [f"rpl_{letter_ * 12}" for letter_ in "abcd"]
     for each in ids:
-        replays.create(replay(id=each))
+        replays.create(replay(id=each), ENTRY)
     LetterTable(client("dynamodb"), TABLE, lambda: NOW, lambda _: None, Inline()).put(*MINE, [entry()])
     assert [each.id for each in replays.newest(*MINE, None, 2)] == [ids[3], ids[2], ids[1]]
     assert [each.id for each in replays.newest(*MINE, ids[2], 2)] == [ids[1], ids[0]]
@@ -264,7 +288,7 @@ def test_the_newest_replays_come_first_and_nobody_elses(replays: Any, cloud: Non
 
 
 def test_replays_are_no_letters(cloud: None) -> None:
-    ReplayTable(client("dynamodb"), TABLE, lambda: NOW).create(replay())
+    replay_table().create(replay(), ENTRY)
     index = letter_index_of("dynamodb")
     assert index.in_order(*MINE, ALL, None, REPLAY) == index.newest(*MINE, ALL, None, 9) == ([], None)
 
@@ -272,7 +296,7 @@ def test_replays_are_no_letters(cloud: None) -> None:
 @pytest.mark.parametrize(("stored", "days"), [({}, 30), ({"letters_retention_days": 365}, 365)])
 def test_a_workspace_keeps_letters_for_as_long_as_it_has_chosen(cloud: None, stored: Any, days: int) -> None:
     item = Workspace(workspace_id=WORKSPACE, id=WORKSPACE, name="Acme", created_at=AT, **stored)
-    assert ConfigStore(Place(CONFIG, "penstock-test-audit", REGION)).commit([Create(item)], None) == ()
+    assert ConfigStore(Place(CONFIG, AUDIT, REGION)).commit([Create(item)], None) == ()
     assert LetterRetention(client("dynamodb"), CONFIG).days(WORKSPACE) == days
     assert LetterRetention(client("dynamodb"), CONFIG).days(STRANGER) == 30
 
@@ -280,7 +304,7 @@ def test_a_workspace_keeps_letters_for_as_long_as_it_has_chosen(cloud: None, sto
 def test_a_workspace_from_before_there_was_a_choice_can_be_read(cloud: None) -> None:
     plain = {"workspace_id": WORKSPACE, "sk": "workspace", "name": "Acme", "created_at": AT}
     client("dynamodb").put_item(TableName=CONFIG, Item={name: {"S": value} for name, value in plain.items()})
-    found = ConfigStore(Place(CONFIG, "penstock-test-audit", REGION)).find(Workspace, WORKSPACE, WORKSPACE)
+    found = ConfigStore(Place(CONFIG, AUDIT, REGION)).find(Workspace, WORKSPACE, WORKSPACE)
     assert found is not None
     assert found.letters_retention_days == 30
 
@@ -316,7 +340,7 @@ ERRORS = [
 def test_what_does_not_answer_is_unavailable(error: Exception) -> None:
     broken: Any = Broken(error)
     index = LetterTable(broken, TABLE, lambda: NOW, lambda _: None, Inline())
-    replays = ReplayTable(broken, TABLE, lambda: NOW)
+    replays = ReplayTable(broken, TABLE, AUDIT, lambda: NOW)
     opened = LetterBodies(lambda: broken, BUCKET)
     calls = [
         lambda: index.put(*MINE, [entry()]),
@@ -324,7 +348,7 @@ def test_what_does_not_answer_is_unavailable(error: Exception) -> None:
         lambda: index.in_order(*MINE, ALL, None, REPLAY),
         lambda: index.newest(*MINE, ALL, None, 1),
         lambda: index.mark(*MINE, ["x"], REPLAY, AT),
-        lambda: replays.create(replay()),
+        lambda: replays.create(replay(), ENTRY),
         lambda: opened.put("x", [b"{}"]),
         lambda: opened.texts("x"),
         lambda: LetterRetention(broken, CONFIG).days(WORKSPACE),

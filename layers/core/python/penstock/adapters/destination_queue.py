@@ -11,9 +11,11 @@ from penstock.errors import QueueGone, QueueUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 LONGEST_HIDE_S = 43_200
+HELD: list[QueueAttributeNameType] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
 
 class Outgoing(Protocol):
@@ -67,6 +69,14 @@ class DestinationQueues:
             )
         except (ClientError, BotoCoreError) as error:
             raise _translated(error) from error
+
+    def waiting(self, queue_url: str) -> int:
+        """About how many messages the queue holds. Raises `QueueGone` or `QueueUnavailable`."""
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=HELD)
+        except (ClientError, BotoCoreError) as error:
+            raise _translated(error) from error
+        return sum(int(answer["Attributes"].get(name, "0")) for name in HELD)
 
 
 def queue_url_of(arn: str, endpoint: str) -> str:

@@ -1,4 +1,7 @@
-"""The table `letters`: replays and how far they have come, beside the letters that they are of."""
+"""The table `letters`: replays and how far they have come, beside the letters that they are of.
+
+What a person does to a replay is written in one transaction with its entry in the audit log.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
+from penstock.domain.audit import Entry
 from penstock.domain.replays import KEPT_DAYS, Replay
 from penstock.errors import StoreChanged, StoreUnavailable
 
@@ -23,9 +27,10 @@ _decode = msgspec.json.Decoder(Replay).decode
 
 
 class ReplayTable:
-    def __init__(self, client: DynamoDBClient, table: str, clock: Callable[[], float]) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, audit_table: str, clock: Callable[[], float]) -> None:
         self._client = client
         self._table = table
+        self._audit_table = audit_table
         self._clock = clock
 
     def find(self, workspace: str, destination: str, replay_id: str) -> Replay | None:
@@ -53,37 +58,57 @@ class ReplayTable:
         )
         return [_decode(item["content"]["S"]) for item in answer["Items"]]
 
-    def create(self, replay: Replay) -> None:
+    def create(self, replay: Replay, entry: Entry) -> None:
         """Raises `StoreChanged` where it is there already, and `StoreUnavailable`."""
-        self._put(replay, {"ConditionExpression": "attribute_not_exists(sk)"})
+        self._put(replay, {"ConditionExpression": "attribute_not_exists(sk)"}, entry)
 
-    def change(self, before: Replay, after: Replay) -> None:
+    def change(self, before: Replay, after: Replay, entry: Entry | None = None) -> None:
         """Raises `StoreChanged` where it is not as it was `before` any more, and `StoreUnavailable`."""
         as_it_was = {
             "ConditionExpression": "#version = :before",
             "ExpressionAttributeNames": {"#version": "version"},
             "ExpressionAttributeValues": {":before": {"N": str(before.version)}},
         }
-        self._put(after, as_it_was)
+        self._put(after, as_it_was, entry)
 
-    def _put(self, replay: Replay, condition: dict[str, Any]) -> None:
+    def _put(self, replay: Replay, condition: dict[str, Any], entry: Entry | None) -> None:
         item = _key(replay.workspace, replay.destination, replay.id) | {
             "content": {"S": msgspec.json.encode(replay).decode()},
             "version": {"N": str(replay.version)},
             "expires_at": {"N": str(int(self._clock()) + KEPT_DAYS * DAY_S)},
         }
-        self._asked("put_item", TableName=self._table, Item=item, **condition)
+        put = {"TableName": self._table, "Item": item, **condition}
+        if entry is None:
+            self._asked("put_item", **put)
+        else:
+            noted = {"TableName": self._audit_table, "Item": _audit_row(entry)}
+            self._asked("transact_write_items", TransactItems=[{"Put": put}, {"Put": noted}])
 
     def _asked(self, operation: str, **parameters: Any) -> Any:
         try:
             return getattr(self._client, operation)(**parameters)
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code == CLASH:
+            if code == CLASH or _is_clash(error):
                 raise StoreChanged(f"DynamoDB: {code}") from error
             raise StoreUnavailable(f"DynamoDB: {code}") from error
         except BotoCoreError as error:
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+
+def _is_clash(error: ClientError) -> bool:
+    """Whether a transaction failed by the condition on its first part."""
+    reasons: Any = error.response.get("CancellationReasons", [{}])
+    return bool(reasons[0].get("Code") == "ConditionalCheckFailed")
+
+
+def _audit_row(entry: Entry) -> dict[str, Any]:
+    plain = {"sk": entry.id} | {
+        name: getattr(entry, name) for name in ("workspace_id", "at", "actor", "action", "target")
+    }
+    row: dict[str, Any] = {name: {"S": value} for name, value in plain.items()}
+    fields = {"L": [{"S": field} for field in entry.fields]}
+    return row | {"fields": fields, "expires_at": {"N": str(entry.expires_at)}}
 
 
 def _key(workspace: str, destination: str, replay_id: str) -> dict[str, Any]:

@@ -33,6 +33,17 @@ class RouteTable:
         except BotoCoreError as error:
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
+    def find(self, workspace: str, destination: str) -> Route | None:
+        """One destination as it is at this moment. Raises `StoreUnavailable`."""
+        key: dict[str, Any] = {"workspace_id": {"S": workspace}, "sk": {"S": f"destination#{destination}"}}
+        try:
+            item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        except ClientError as error:
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        return None if item is None else self._route(item)
+
     def _items(self, workspace: str) -> Iterator[dict[str, Any]]:
         start: dict[str, Any] = {}
         while True:

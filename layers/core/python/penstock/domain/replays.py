@@ -21,12 +21,13 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TIME_LENGTH = 8
 
 
-class Ticket(Struct, frozen=True):
-    """What sets a step of a replay going."""
+class Ticket(Struct, frozen=True, omit_defaults=True):
+    """What sets a step of a replay going; `looks` counts how often the replay was not there yet."""
 
     workspace: str
     destination: str
     replay: str
+    looks: int = 0
 
 
 class Replay(Struct, frozen=True, kw_only=True):
