@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from penstock.domain.alerts import AlertState, Key, Turn
 from penstock.domain.minutes import Digests, Minute, Total
 from penstock.errors import StoreChanged
 
@@ -42,3 +43,38 @@ class MemoryMinutes:
             raise StoreChanged("another was faster")
         self.totals[key] = after
         self.kept.setdefault(key, {}).update({minute.at: minute for minute in minutes})
+
+
+class MemoryAlerts:
+    """The rules that are watched: how each stands, and when its turn comes."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.rules: dict[Key, tuple[AlertState, float]] = {}
+
+    def watch(self, key: Key) -> None:
+        self.rules[key] = (AlertState(), self._clock() + 60.0)
+
+    def read(self, key: Key) -> AlertState:
+        return self.rules[key][0] if key in self.rules else AlertState()
+
+    def due(self, now: float, most: int) -> list[Turn]:
+        found = sorted((at, key, state) for key, (state, at) in self.rules.items() if at <= now)
+        return [Turn(key, state, repr(at)) for at, key, state in found[:most]]
+
+    def take(self, turn: Turn, next_at: float) -> Turn:
+        self._require(turn)
+        state, _ = self.rules[turn.key]
+        self.rules[turn.key] = (state, next_at)
+        return Turn(turn.key, state, repr(next_at))
+
+    def save(self, turn: Turn, state: AlertState) -> None:
+        self._require(turn)
+        self.rules[turn.key] = (state, self.rules[turn.key][1])
+
+    def forget(self, key: Key) -> None:
+        self.rules.pop(key, None)
+
+    def _require(self, turn: Turn) -> None:
+        if turn.key not in self.rules or repr(self.rules[turn.key][1]) != turn.at:
+            raise StoreChanged("another was faster")

@@ -129,7 +129,7 @@ def digests(receipts: Iterable[Receipt]) -> Digests:
 
 
 def counted(receipts: Iterable[Receipt], before: Iterable[Receipt]) -> Figures:
-    """What a minute's receipts add to those before; `before` has at least all that speak of the same records or jobs."""
+    """What a minute's receipts add to those before, of which `before` has all that name the same records or jobs."""
     these, those = list(receipts), list(before)
     both, known = add_up([*those, *these]), add_up(those)
     counts = _difference(both, known)

@@ -1,0 +1,141 @@
+"""Raise alerts: look at the rules whose turn it is, and tell of those that have become wrong, or right again.
+
+A rule's turn is taken by a conditional write before it is looked at, so of two who look at once one goes on. Its change
+is written before it is told and marked told after: a crash between repeats the notice, under the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from penstock.domain import alerts, health
+from penstock.domain.alerts import Alert, AlertState, Key, Measured, Notice, Turn
+from penstock.domain.config import Item, Remove, Step, Steps
+from penstock.domain.delivery import Answer
+from penstock.domain.destinations import Destination
+from penstock.domain.gate import GateState
+from penstock.errors import StoreChanged, Unavailable
+from penstock.steps import read_health
+from penstock.steps.read_health import Reading
+
+EVERY_S = 60.0
+MOST_AT_ONCE = 100
+MOST_S = 40.0
+HEADERS = {"Content-Type": "application/json", "User-Agent": "Penstock/1.0"}
+
+
+class Watched(Protocol):
+    """The rules that are watched. Raises `StoreUnavailable`."""
+
+    def due(self, now: float, most: int) -> Sequence[Turn]:
+        """The longest waiting first."""
+
+    def take(self, turn: Turn, next_at: float) -> Turn:
+        """The turn is the caller's. Raises `StoreChanged` where another was faster."""
+
+    def save(self, turn: Turn, state: AlertState) -> None:
+        """Raises `StoreChanged` where it is somebody else's turn by now."""
+
+    def forget(self, key: Key) -> None: ...
+
+
+class Store(Protocol):
+    """Configuration. Raises `StoreUnavailable`."""
+
+    def find(self, kind: type, workspace_id: str, item_id: str) -> Item | None: ...
+
+    def commit(self, steps: Steps, entry: None) -> Sequence[Step]: ...
+
+
+class Tool(Protocol):
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Never raises for what the other side does."""
+
+
+class Topics(Protocol):
+    def publish(self, topic: str, subject: str, message: str) -> bool:
+        """Whether SNS took it."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """`clock` gives epoch seconds."""
+
+    watched: Watched
+    store: Store
+    health: read_health.Ports
+    tool: Tool
+    topics: Topics
+    clock: Callable[[], float]
+
+
+class Told(NamedTuple):
+    """A notice, and whether it was taken: for the log."""
+
+    notice: Notice
+    is_taken: bool
+
+
+def raise_alerts(ports: Ports) -> list[Told]:
+    """Look at the rules whose turn it is, as many as there is time for. Raises `StoreUnavailable`."""
+    until = ports.clock() + MOST_S
+    read: dict[tuple[str, str, int], Reading] = {}
+    told = []
+    for turn in ports.watched.due(ports.clock(), MOST_AT_ONCE):
+        if ports.clock() > until:
+            break
+        try:
+            found = _looked_at(ports.watched.take(turn, ports.clock() + EVERY_S), read, ports)
+        except (StoreChanged, Unavailable):
+            continue  # somebody else looks at it, or its turn comes again in a minute
+        told += [found] if found else []
+    return told
+
+
+def _looked_at(turn: Turn, read: dict[tuple[str, str, int], Reading], ports: Ports) -> Told | None:
+    workspace, destination_id, alert_id = turn.key
+    item = ports.store.find(Destination, workspace, destination_id)
+    alert = ports.store.find(Alert, workspace, alerts.item_id(destination_id, alert_id))
+    if not isinstance(item, Destination) or not isinstance(alert, Alert):
+        _forgotten(turn.key, alert, ports)
+        return None
+    if not alert.enabled:
+        return None
+    of = (workspace, destination_id, alert.window_minutes)
+    if of not in read:
+        read[of] = read_health.read(item, alert.window_minutes, ports.health)
+    if not read[of].standing.is_whole and alert.metric != "gate":
+        return None  # what is not counted yet says nothing of now
+    after = alerts.judged(alert, turn.state, _measured(read[of]), ports.clock())
+    if after != turn.state:
+        ports.watched.save(turn, after)
+    return None if after.is_told else _told(turn, alert, item, after, ports)
+
+
+def _forgotten(key: Key, alert: Item | None, ports: Ports) -> None:
+    """A rule that was deleted, or whose destination was."""
+    if alert is not None:
+        ports.store.commit([Remove(alert)], None)
+    ports.watched.forget(key)
+
+
+def _measured(reading: Reading) -> Measured:
+    is_shut = reading.gate.state is not GateState.OPEN
+    return Measured(health.delivered_share(reading.window), reading.oldest_age_s, is_shut)
+
+
+def _told(turn: Turn, alert: Alert, item: Destination, state: AlertState, ports: Ports) -> Told:
+    notice = alerts.notice(alert, item.name, state)
+    body = msgspec.json.encode(notice)
+    if alert.sns_topic is not None:
+        is_taken = ports.topics.publish(alert.sns_topic, f"{alert.name}: {notice.type}", body.decode())
+    else:
+        answer = ports.tool.post(alert.webhook or "", {**HEADERS, "Idempotency-Key": notice.id}, body)
+        is_taken = answer.status is not None and 200 <= answer.status < 300
+    if is_taken:
+        ports.watched.save(turn, msgspec.structs.replace(state, is_told=True))
+    return Told(notice, is_taken)

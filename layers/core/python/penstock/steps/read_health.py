@@ -1,0 +1,230 @@
+"""Read health: count a destination's receipts by minutes as far as they are not counted yet, and tell how it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain, groupby, islice
+from typing import NamedTuple, Protocol
+
+from penstock.domain import gate, health, minutes
+from penstock.domain.audit import iso
+from penstock.domain.books import Receipt
+from penstock.domain.destinations import Destination
+from penstock.domain.gate import Gate
+from penstock.domain.health import HealthView, RateView
+from penstock.domain.minutes import LOOKED_BACK, Digests, Figures, Minute, Total
+from penstock.errors import QueueGone, StoreChanged
+
+FIRST, LAST = "0", ":"  # before and after every time
+MOST_RECEIPTS = 20_000  # that one call reads; it always ends at the end of a minute
+MOST_S = 10.0
+
+
+class Receipts(Protocol):
+    def read(self, workspace: str, destination: str, begin: str, end: str) -> Iterator[Receipt]:
+        """From one time to another, oldest first. Raises `StoreUnavailable`."""
+
+
+class Minutes(Protocol):
+    """What is counted already. Raises `StoreUnavailable`."""
+
+    def total(self, workspace: str, destination: str) -> Total: ...
+
+    def minutes(
+        self, workspace: str, destination: str, begin: str, end: str, newest_first: bool = False
+    ) -> Iterator[Minute]:
+        """From one minute up to before another."""
+
+    def digests(self, workspace: str, destination: str, begin: str, end: str) -> Mapping[str, Digests]: ...
+
+    def fits(self, minutes: Sequence[Minute]) -> bool:
+        """Whether so many can be put at once."""
+
+    def roll(self, workspace: str, destination: str, before: Total, after: Total, minutes: Sequence[Minute]) -> None:
+        """All of it or nothing. Raises `StoreChanged` where the total is not what it was before."""
+
+
+class Queues(Protocol):
+    def waiting(self, queue_url: str) -> int:
+        """How many jobs there are, visible or not. Raises `QueueGone` or `QueueUnavailable`."""
+
+
+class Gates(Protocol):
+    """Raises `StoreUnavailable`."""
+
+    def find(self, key: tuple[str, str]) -> Gate: ...
+
+
+class Rates(Protocol):
+    """Raises `StoreUnavailable`."""
+
+    def view(self, item: Destination) -> RateView: ...
+
+
+@dataclass(frozen=True)
+class Books:
+    """What counting takes; `clock` gives epoch seconds."""
+
+    receipts: Receipts
+    minutes: Minutes
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Ports:
+    books: Books
+    queues: Queues
+    gates: Gates
+    rates: Rates
+
+
+class Standing(NamedTuple):
+    """Everything counted, with the minutes that were counted just now.
+
+    Those of the last two minutes are in it, and are counted anew the next time. Where it is not whole there are
+    receipts after `total.upto` that were not reached.
+    """
+
+    total: Total
+    minutes: tuple[Minute, ...]
+    is_whole: bool
+
+
+def roll_forward(workspace: str, destination: str, books: Books) -> Standing:
+    """Count what is not counted yet, as far as one call goes, and keep what cannot change any more.
+
+    A crash leaves the total as it was or as it is to be, and so do two who count at once: both find the same.
+    """
+    started, now = books.clock(), datetime.fromtimestamp(books.clock(), UTC)
+    known = books.minutes.total(workspace, destination)
+    counter = _Counter(workspace, destination, books, minutes.settled_before(now), known, known)
+    receipts = books.receipts.read(workspace, destination, known.upto or FIRST, LAST)
+    read = 0
+    for minute, group in groupby(receipts, key=lambda receipt: minutes.minute_of(receipt.at)):
+        if read > MOST_RECEIPTS or books.clock() - started > MOST_S:
+            counter.keep()
+            return Standing(counter.total, tuple(counter.done), False)
+        theirs = list(group)
+        read += len(theirs)
+        counter.count(minute, theirs)
+    counter.keep()
+    return Standing(counter.total, tuple(counter.done), True)
+
+
+@dataclass
+class _Counter:
+    """Counts minute after minute; `kept` is the total as it is stored."""
+
+    workspace: str
+    destination: str
+    books: Books
+    settled_before: str
+    kept: Total
+    total: Total
+    done: list[Minute] = field(default_factory=list)
+    unkept: list[Minute] = field(default_factory=list)
+    named: dict[str, Digests] | None = None
+    may_keep: bool = True
+    settled: Total | None = None
+
+    def count(self, minute: str, receipts: Sequence[Receipt]) -> None:
+        mine = minutes.digests(receipts)
+        before = chain.from_iterable(self._receipts_of(each) for each in self._suspects(minute, mine))
+        found = Minute(minute, minutes.counted(receipts, before), mine)
+        if self.unkept and not self.books.minutes.fits([*self.unkept, found]):
+            self.keep()
+        self.total = self.total.plus(found, receipts)
+        self.done.append(found)
+        self._known()[minute] = mine
+        if minute < self.settled_before:
+            self.unkept.append(found)
+            self.settled = self.total
+
+    def keep(self) -> None:
+        """Store what was counted and is settled, unless somebody else does: then that is the same."""
+        if not self.unkept or not self.may_keep or self.settled is None:
+            return
+        try:
+            self.books.minutes.roll(self.workspace, self.destination, self.kept, self.settled, self.unkept)
+            self.kept = self.settled
+        except StoreChanged:
+            self.may_keep = False
+        self.unkept = []
+
+    def _suspects(self, minute: str, mine: Digests) -> list[str]:
+        """The minutes before whose receipts may name what this one's name."""
+        begin = minutes.moved(minute, -LOOKED_BACK)
+        if self.named is None:
+            self.named = dict(self.books.minutes.digests(self.workspace, self.destination, begin, minute))
+        self.named = {at: theirs for at, theirs in self.named.items() if at >= begin}
+        return [at for at, theirs in sorted(self.named.items()) if not theirs.isdisjoint(mine)]
+
+    def _known(self) -> dict[str, Digests]:
+        assert self.named is not None
+        return self.named
+
+    def _receipts_of(self, minute: str) -> Iterable[Receipt]:
+        return self.books.receipts.read(self.workspace, self.destination, minute, minutes.after(minute))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All that is known of how a destination does now; `window` are its last minutes together."""
+
+    standing: Standing
+    minutes: Sequence[Minute]
+    window: Figures
+    queued: int
+    oldest_age_s: float
+    gate: Gate
+    now: float
+
+
+def read(item: Destination, asked: int, ports: Ports) -> Reading:
+    """Raises `Unavailable`."""
+    key = (item.workspace_id, item.id)
+    standing = roll_forward(*key, ports.books)
+    now = ports.books.clock()
+    begin = health.first_minute(now, asked)
+    kept = ports.books.minutes.minutes(*key, begin, LAST)
+    window = health.merged(kept, standing.minutes, begin)
+    queued = _queued(item, ports.queues)
+    oldest = health.oldest_age_s(standing.total, _newest_first(key, standing, ports.books), now) if queued else 0.0
+    return Reading(standing, window, minutes.summed(window), queued, oldest, ports.gates.find(key), now)
+
+
+def health_of(item: Destination, asked: int, ports: Ports) -> HealthView:
+    """Raises `Unavailable`."""
+    found = read(item, asked, ports)
+    total = found.standing.total
+    return HealthView(
+        **health.counts(total.figures),
+        since=health.time_of(total.since) if total.since else None,
+        counted_to=iso(found.now) if found.standing.is_whole else health.time_of(total.upto),
+        is_complete=found.standing.is_whole,
+        queued=found.queued,
+        oldest_age_s=found.oldest_age_s,
+        gate=gate.view(found.gate),
+        rate=ports.rates.view(item),
+        **health.quantiles(found.window.delays),
+        errors=health.errors(found.window),
+        window=health.window(found.window, asked),
+        per_minute=health.per_minute(found.minutes),
+    )
+
+
+def _queued(item: Destination, queues: Queues) -> int:
+    try:
+        return queues.waiting(item.queue_url)
+    except QueueGone:
+        return 0
+
+
+def _newest_first(key: tuple[str, str], standing: Standing, books: Books) -> Iterator[Minute]:
+    """Back to two weeks ago; what was counted just now need not be stored."""
+    anew = {each.at for each in standing.minutes}
+    yield from reversed(standing.minutes)
+    stored = books.minutes.minutes(*key, FIRST, LAST, newest_first=True)
+    yield from (each for each in islice(stored, health.MOST_MINUTES) if each.at not in anew)

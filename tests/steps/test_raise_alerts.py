@@ -1,0 +1,264 @@
+"""Alerts: told once when something goes wrong, once when it is right again, whoever looks and crashes when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+
+from penstock.domain.alerts import Alert, AlertState, Key, NewAlert
+from penstock.domain.audit import iso
+from penstock.domain.books import DELIVERED, FanoutReceipt, RecordReceipt, deliver_receipt
+from penstock.domain.config import Create, Remove
+from penstock.domain.delivery import Answer
+from penstock.domain.gate import Gate, closed
+from penstock.domain.health import RateView
+from penstock.errors import QueueUnavailable
+from penstock.steps import keep_alerts, read_health
+from penstock.steps.keep_alerts import AlertWorks
+from penstock.steps.raise_alerts import Ports, raise_alerts
+from tests.builders_pipeline import DESTINATION, WORKSPACE
+from tests.fakes_control import Hub
+from tests.fakes_health import MemoryAlerts, MemoryMinutes
+from tests.fakes_pipeline import MemoryReceipts
+from tests.steps.test_trace_event import destination
+
+TOPICS = "arn:aws:sns:us-east-1:123456789012:penstock-test-alerts-"
+TOPIC = f"{TOPICS}{WORKSPACE}"
+URL = "https://example.com/alert"
+
+
+class Crash(BaseException):
+    """The Lambda is gone: nothing of ours catches this."""
+
+
+@dataclass
+class World:
+    """One destination, its queue and gate, and who is told of it."""
+
+    hub: Hub = field(default_factory=Hub)
+    receipts: MemoryReceipts = field(default_factory=MemoryReceipts)
+    minutes: MemoryMinutes = field(default_factory=MemoryMinutes)
+    gate: Gate = field(default_factory=Gate)
+    jobs: int = 0
+    answer: Answer = field(default_factory=lambda: Answer(200))
+    told: list[dict[str, Any]] = field(default_factory=list)
+    crash: bool = False
+
+    def __post_init__(self) -> None:
+        self.watched = MemoryAlerts(self.hub.clock)
+        self.hub.store.commit([Create(destination())], None)
+
+    @property
+    def works(self) -> AlertWorks:
+        return AlertWorks(self.hub.ledger(), self.watched, TOPICS, allow_loopback=False)
+
+    @property
+    def ports(self) -> Ports:
+        books = read_health.Books(self.receipts, self.minutes, self.hub.clock)  # type: ignore[arg-type]
+        health = read_health.Ports(books, self, self, self)
+        return Ports(self.watched, self.hub.store, health, self, self, self.hub.clock)
+
+    def waiting(self, queue_url: str) -> int:
+        if self.jobs < 0:
+            raise QueueUnavailable("SQS")
+        return self.jobs
+
+    def find(self, key: tuple[str, str]) -> Gate:
+        return self.gate
+
+    def view(self, item: Any) -> RateView:
+        return RateView(None, None)
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        notice = msgspec.json.decode(body)
+        assert headers["Idempotency-Key"] == notice["id"]
+        self.told.append(notice | {"to": url})
+        if self.crash:
+            raise Crash
+        return self.answer
+
+    def publish(self, topic: str, subject: str, message: str) -> bool:
+        self.told.append(msgspec.json.decode(message) | {"to": topic})
+        return True
+
+    def make(self, **fields: Any) -> str:
+        wanted = {"name": "Shut", "metric": "gate", "webhook": URL} | fields
+        caller = msgspec.structs.replace(self.hub.caller, workspace_id=WORKSPACE)
+        return keep_alerts.create_alert(self.works, caller, DESTINATION, NewAlert(**wanted)).id
+
+    def pass_minute(self, seconds: float = 60.0) -> list[tuple[str, str]]:
+        """What was told in a minute."""
+        self.hub.clock.now += seconds
+        before = len(self.told)
+        raise_alerts(self.ports)
+        return [(notice["type"], notice["id"]) for notice in self.told[before:]]
+
+    def fan_out(self, name: str) -> None:
+        at = iso(self.hub.clock())
+        self.receipts.keep_fanout(WORKSPACE, DESTINATION, FanoutReceipt(at, {name: RecordReceipt(1, 0)}))
+
+    def deliver(self, name: str, *fates: str, **more: Any) -> None:
+        receipt = deliver_receipt(iso(self.hub.clock()), {name: (0, fates)} if fates else {}, **more)
+        self.receipts.keep_deliver(WORKSPACE, DESTINATION, receipt)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def shut(world: World) -> None:
+    world.gate = closed(Gate(), "failing", world.hub.clock())
+
+
+def test_a_gate_that_closes_is_told_once_and_so_is_its_opening(world: World) -> None:
+    alert = world.make()
+    assert world.pass_minute() == []
+    shut(world)
+    assert world.pass_minute() == [("alert.raised", f"{alert}#1#raised")]
+    assert world.pass_minute() == []
+    world.gate = Gate()
+    assert world.pass_minute() == [("alert.recovered", f"{alert}#1#recovered")]
+    assert world.pass_minute() == []
+    shut(world)
+    assert world.pass_minute() == [("alert.raised", f"{alert}#2#raised")]
+
+
+def test_a_notice_says_whose_alert_it_is_and_since_when(world: World) -> None:
+    alert = world.make()
+    shut(world)
+    world.pass_minute()
+    assert world.told == [
+        {
+            "id": f"{alert}#1#raised",
+            "type": "alert.raised",
+            "workspace": WORKSPACE,
+            "destination": DESTINATION,
+            "destination_name": "Hook",
+            "alert": alert,
+            "name": "Shut",
+            "metric": "gate",
+            "threshold": None,
+            "value": None,
+            "at": iso(world.hub.clock()),
+            "to": URL,
+        }
+    ]
+
+
+def test_a_share_of_what_was_tried_is_held_against_the_threshold(world: World) -> None:
+    world.make(metric="delivered_share", threshold=0.75, window_minutes=3)
+    assert world.pass_minute() == []
+    world.deliver("a", DELIVERED, DELIVERED, "http_400", retried=1)
+    assert [kind for kind, _ in world.pass_minute()] == ["alert.raised"]
+    assert world.told[0]["value"] == 0.5
+    assert world.pass_minute(600) == []  # nothing was tried of late: that is no recovery
+    world.deliver("b", DELIVERED)
+    assert [kind for kind, _ in world.pass_minute()] == ["alert.recovered"]
+
+
+def test_the_age_of_what_waits_is_held_against_the_threshold(world: World) -> None:
+    world.make(metric="oldest_age_s", threshold=300)
+    world.fan_out("r")
+    world.jobs = 1
+    assert [world.pass_minute() for _ in range(4)] == [[], [], [], []]
+    for _ in range(3):
+        world.pass_minute()
+    assert [notice["type"] for notice in world.told] == ["alert.raised"]
+    world.deliver("r-0", DELIVERED)
+    world.jobs = 0
+    assert [kind for kind, _ in world.pass_minute()] == ["alert.recovered"]
+
+
+def test_a_topic_is_told_instead_of_a_webhook(world: World) -> None:
+    world.make(webhook=None, sns_topic=TOPIC)
+    shut(world)
+    world.pass_minute()
+    assert [notice["to"] for notice in world.told] == [TOPIC]
+
+
+def test_a_crash_while_telling_repeats_the_notice_under_its_id(world: World) -> None:
+    alert = world.make()
+    shut(world)
+    world.crash = True
+    with pytest.raises(Crash):
+        world.pass_minute()
+    world.crash = False
+    assert world.pass_minute() == [("alert.raised", f"{alert}#1#raised")]
+    assert world.pass_minute() == []
+    assert len(world.told) == 2
+
+
+def test_a_notice_that_nobody_takes_is_told_every_minute_for_an_hour(world: World) -> None:
+    world.make()
+    shut(world)
+    world.answer = Answer(500)
+    for _ in range(120):
+        world.pass_minute()
+    assert 59 <= len(world.told) <= 62
+    assert len({notice["id"] for notice in world.told}) == 1
+
+
+def test_a_recovery_that_nobody_was_alarmed_of_is_told_to_nobody(world: World) -> None:
+    world.make()
+    shut(world)
+    world.answer = Answer(500)
+    world.pass_minute()
+    world.gate, world.answer = Gate(), Answer(200)
+    assert world.pass_minute() == []
+
+
+def test_two_that_look_at_once_tell_once(world: World) -> None:
+    world.make()
+    shut(world)
+    world.hub.clock.now += 60
+    due = world.watched.due
+    seen = due(world.hub.clock(), 10)
+    raise_alerts(world.ports)
+    world.watched.due = lambda now, most: seen  # type: ignore[method-assign]
+    raise_alerts(world.ports)
+    assert len(world.told) == 1
+
+
+def test_a_disabled_rule_is_watched_and_tells_nothing(world: World) -> None:
+    world.make(enabled=False)
+    shut(world)
+    assert world.pass_minute() == []
+    assert len(world.watched.rules) == 1
+
+
+def test_what_goes_with_its_destination_is_forgotten(world: World) -> None:
+    world.make()
+    item = world.hub.store.items.values()
+    gone = next(each for each in item if each.id == DESTINATION)
+    world.hub.store.commit([Remove(gone)], None)
+    world.pass_minute()
+    assert world.watched.rules == {}
+    assert not [each for each in world.hub.store.items.values() if isinstance(each, Alert)]
+
+
+def test_a_rule_whose_making_crashed_is_watched_no_more(world: World) -> None:
+    world.watched.watch(Key(WORKSPACE, DESTINATION, "alr_000000000000"))
+    world.pass_minute()
+    assert world.watched.rules == {}
+
+
+def test_one_rule_that_cannot_be_measured_keeps_no_other_from_being_told(world: World) -> None:
+    world.make(metric="oldest_age_s", threshold=1)
+    world.jobs = -1
+    assert world.pass_minute() == []
+    world.jobs = 0
+    shut(world)
+    world.make()
+    assert [kind for kind, _ in world.pass_minute()] == ["alert.raised"]
+
+
+def test_an_alert_stands_as_it_was_found_last(world: World) -> None:
+    alert = world.make()
+    shut(world)
+    world.pass_minute()
+    assert world.watched.read(Key(WORKSPACE, DESTINATION, alert)) == AlertState(True, 1, world.hub.clock(), True)
