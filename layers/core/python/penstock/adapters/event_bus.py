@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SOURCE = "penstock"
 SCHEMA_CHANGED = "Schema Changed"
+GATE_CHANGED = "Gate Changed"
 
 
 class EventBus:
@@ -23,10 +24,17 @@ class EventBus:
 
     def put(self, events: Sequence[tuple[str, bytes]]) -> None:
         """Put up to ten schema changes, as (id, JSON). Raises `BusUnavailable` where not all were taken."""
+        self._put(SCHEMA_CHANGED, events)
+
+    def tell_gate(self, event_id: str, detail: bytes) -> None:
+        """Put that a gate opened, closed or was paused. Raises `BusUnavailable`."""
+        self._put(GATE_CHANGED, [(event_id, detail)])
+
+    def _put(self, kind: str, events: Sequence[tuple[str, bytes]]) -> None:
         entries = [
             {
                 "Source": SOURCE,
-                "DetailType": SCHEMA_CHANGED,
+                "DetailType": kind,
                 "Resources": [event_id],
                 "Detail": detail.decode(),
                 "EventBusName": self._bus,

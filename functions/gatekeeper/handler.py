@@ -1,0 +1,30 @@
+"""Looks after gates: those that chores name, and once a minute, woken by the scheduler, those that are overdue."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from penstock.steps.keep_gates import tend_all, tick
+from penstock.steps.raise_alerts import raise_alerts
+from penstock.wiring.gatekeeper import alert_ports, chore_in, ports
+
+
+@cache
+def logger() -> Logger:
+    return Logger(service="gatekeeper")
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Answers a batch of chores: none is handed out again, for what is left of one is overdue at the next tick."""
+    if "Records" not in event:
+        logger().info("ticked", overdue=tick(ports()))
+        for each in raise_alerts(alert_ports()):
+            logger().info("alert", notice=each.notice.id, workspace=each.notice.workspace, taken=each.is_taken)
+        return {}
+    states = tend_all((chore_in(record["body"]) for record in event["Records"]), ports())
+    told = [{"workspace": key[0], "destination": key[1], "gate": str(state)} for key, state in states.items()]
+    logger().info("tended", gates=told)
+    return {"batchItemFailures": []}

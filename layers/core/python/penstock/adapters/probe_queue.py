@@ -1,0 +1,86 @@
+"""A destination's queue as a probe empties it: by hand, without the event source mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock.errors import QueueGone, QueueUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+
+GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+AT_ONCE = 10
+COUNTS: list[QueueAttributeNameType] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+
+
+class Received(NamedTuple):
+    """One job as it was taken off the queue; `receives` counts this time too."""
+
+    id: str
+    receipt: str
+    group: str
+    body: str
+    receives: int
+
+
+class ProbeQueue:
+    """Every call raises `QueueGone` or `QueueUnavailable`."""
+
+    def __init__(self, client: SQSClient) -> None:
+        self._client = client
+
+    def receive(self, queue_url: str, hidden_s: int) -> list[Received]:
+        """Up to ten jobs, those of a group in order, hidden from others for so many seconds."""
+        answer = self._asked(
+            lambda: self._client.receive_message(
+                QueueUrl=queue_url,
+                MaxNumberOfMessages=AT_ONCE,
+                VisibilityTimeout=hidden_s,
+                WaitTimeSeconds=0,
+                MessageSystemAttributeNames=["MessageGroupId", "ApproximateReceiveCount"],
+            )
+        )
+        return [_received(message) for message in answer.get("Messages", [])]
+
+    def delete(self, queue_url: str, receipts: Sequence[str]) -> None:
+        """Up to ten jobs that are done. One that stays comes again, under the same keys."""
+        entries: Any = [{"Id": str(place), "ReceiptHandle": receipt} for place, receipt in enumerate(receipts)]
+        self._asked(lambda: self._client.delete_message_batch(QueueUrl=queue_url, Entries=entries))
+
+    def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:
+        """Up to ten jobs, by their receipts, for so many seconds."""
+        entries: Any = [
+            {"Id": str(place), "ReceiptHandle": receipt, "VisibilityTimeout": seconds}
+            for place, (receipt, seconds) in enumerate(waits)
+        ]
+        self._asked(lambda: self._client.change_message_visibility_batch(QueueUrl=queue_url, Entries=entries))
+
+    def waiting(self, queue_url: str) -> int:
+        """How many jobs there are, visible or not, as far as SQS knows."""
+        answer = self._asked(lambda: self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=COUNTS))
+        return sum(int(answer["Attributes"][name]) for name in COUNTS)
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            raise QueueGone(f"SQS: {code}") if code in GONE else QueueUnavailable(f"SQS: {code}") from error
+        except BotoCoreError as error:
+            raise QueueUnavailable(f"SQS: {type(error).__name__}") from error
+
+
+def _received(message: Any) -> Received:
+    attributes = message["Attributes"]
+    return Received(
+        id=message["MessageId"],
+        receipt=message["ReceiptHandle"],
+        group=attributes["MessageGroupId"],
+        body=message["Body"],
+        receives=int(attributes["ApproximateReceiveCount"]),
+    )

@@ -1,0 +1,254 @@
+"""Keep gates: the gatekeeper does what a gate says is due, however it came to hear of it.
+
+A chore names a destination and nothing else. What is to be done is read from its gate: switch its mapping, tell its
+workspace, probe it. So a chore may come twice, late or never; the tick sends one for every gate that is overdue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from penstock.domain import audit
+from penstock.domain import gate as gates
+from penstock.domain.config import Steps
+from penstock.domain.destinations import Destination
+from penstock.domain.gate import GATEKEEPER, Gate, GateChange, GateState, Key, Lane, Mapped, Probed
+from penstock.errors import StoreChanged, Unavailable
+from penstock.steps.watch_gate import Chore, Chores, GateBook
+
+TRIES = 3
+SETTLING_S = 5.0  # until a mapping that is being changed is looked at again
+MOST_AT_ONCE = 500  # gates of one tick; the rest is still overdue at the next
+ENOUGH_GROUPS = 3  # in a probe, so that no single user's event stands for all
+ROUNDS = 3
+HIDDEN_S = 60  # jobs that a probe took and never gave back
+
+
+class AllGates(GateBook, Protocol):
+    def due(self, now: float, most: int) -> Sequence[Key]:
+        """Those that should have been looked after by now, the longest overdue first."""
+
+    def forget(self, workspace: str, destination: str) -> None:
+        """Everything that is kept of a destination that is no more."""
+
+
+class Store(Protocol):
+    """Configuration and audit log. Raises `StoreUnavailable`."""
+
+    def find(self, kind: type[Destination], workspace_id: str, item_id: str) -> Destination | None: ...
+
+    def commit(self, steps: Steps, entry: audit.Entry | None) -> object: ...
+
+
+class Switch(Protocol):
+    def put(self, mapping_id: str, wanted: Mapped) -> bool:
+        """Have a mapping do what is wanted; whether it does already. Raises `QueueUnavailable`."""
+
+
+class Received(Protocol):
+    """A job that was taken off a queue by hand."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def receipt(self) -> str: ...
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def body(self) -> str: ...
+
+    @property
+    def receives(self) -> int: ...
+
+
+class Queue(Protocol):
+    """A destination's queue, emptied by hand. Raises `QueueUnavailable` or `QueueGone`."""
+
+    def receive(self, queue_url: str, hidden_s: int) -> Sequence[Received]:
+        """Up to ten jobs, those of a group in order."""
+
+    def delete(self, queue_url: str, receipts: Sequence[str]) -> None: ...
+
+    def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:
+        """Up to ten jobs, by their receipts, for so many seconds."""
+
+    def waiting(self, queue_url: str) -> int:
+        """How many jobs there are, visible or not."""
+
+
+class Sent(NamedTuple):
+    """What became of the jobs of a probe: the ids of those to be tried again, and how many events got through."""
+
+    failed: frozenset[str]
+    delivered: int
+
+
+class Deliver(Protocol):
+    def __call__(self, destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
+        """Send jobs in spite of the gate; a failure makes none of them dead. Raises `Unavailable`."""
+
+
+class Bus(Protocol):
+    def tell_gate(self, event_id: str, detail: bytes) -> None:
+        """Raises `BusUnavailable`."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    book: AllGates
+    store: Store
+    switch: Switch
+    queue: Queue
+    deliver: Deliver
+    chores: Chores
+    bus: Bus
+    threads: Executor
+    clock: Callable[[], float]
+
+
+def tick(ports: Ports) -> int:
+    """A chore for each gate that is overdue; how many. Raises `Unavailable`."""
+    due = ports.book.due(ports.clock(), MOST_AT_ONCE)
+    if due:
+        ports.chores.send([Chore(*key) for key in due])
+    return len(due)
+
+
+def tend_all(keys: Iterable[Key], ports: Ports) -> dict[Key, str | Unavailable]:
+    """Look after several gates at once: the state of each then, or what kept it from being looked after."""
+
+    def tended(key: Key) -> str | Unavailable:
+        try:
+            return tend(*key, ports)
+        except Unavailable as error:
+            return error
+
+    each = list(dict.fromkeys(keys))
+    return dict(zip(each, ports.threads.map(tended, each), strict=True))
+
+
+def tend(workspace: str, destination: str, ports: Ports) -> str:
+    """Do all that a gate says is due; its state then. Raises `Unavailable`: whatever is left is overdue soon."""
+    item = ports.store.find(Destination, workspace, destination)
+    if item is None:
+        ports.book.forget(workspace, destination)
+        return "deleted"
+    for _ in range(TRIES - 1):
+        try:
+            return _Keeper(item, ports).tended().state.value
+        except StoreChanged:
+            continue  # somebody else has changed it meanwhile: what is due now is another thing
+    return _Keeper(item, ports).tended().state.value
+
+
+@dataclass(frozen=True)
+class _Keeper:
+    """One look at one gate."""
+
+    item: Destination
+    ports: Ports
+
+    def tended(self) -> Gate:
+        gate = self.ports.book.read(self.item.workspace_id, self.item.id)
+        now = self.ports.clock()
+        gate = self._told(self._switched(self._saved(gate, gates.rested(gate, now))))
+        if gate.is_probe_due(now):
+            gate = self._told(self._switched(self._probed(gate)))
+        return gate
+
+    def _saved(self, before: Gate, after: Gate) -> Gate:
+        if after == before:
+            return before
+        return self.ports.book.save(self.item.workspace_id, self.item.id, before, after)
+
+    def _switched(self, gate: Gate) -> Gate:
+        """What stays another way than it was made is looked at every time: nobody else would see that it is not so."""
+        stays = gate.state is GateState.PAUSED or gate.wanted == Mapped(True, Lane.SLOW)
+        if gate.mapped == gate.wanted and not stays:
+            return gate
+        if not self.ports.switch.put(self.item.mapping_id, gate.wanted):
+            self._later(SETTLING_S)
+            return gate
+        return self.ports.book.save(
+            self.item.workspace_id, self.item.id, gate, msgspec.structs.replace(gate, mapped=gate.wanted)
+        )
+
+    def _told(self, gate: Gate) -> Gate:
+        """What a person did is in the audit log already, under that person's name."""
+        for change in gate.untold:
+            if change.actor == GATEKEEPER:
+                self.ports.store.commit([], self._entry(change))
+            self.ports.bus.tell_gate(f"{self.item.id}#{audit.iso(change.at)}", self._detail(change))
+        return self._saved(gate, msgspec.structs.replace(gate, untold=()))
+
+    def _entry(self, change: GateChange) -> audit.Entry:
+        """Told twice, it is the same entry."""
+        action = "gate.opened" if change.after == GateState.OPEN.value else "gate.closed"
+        suffix = self.item.id.removeprefix("dst_")
+        return audit.entry(self.item.workspace_id, suffix, change.at, GATEKEEPER, action, self.item.id)
+
+    def _detail(self, change: GateChange) -> bytes:
+        told = {
+            "workspace": self.item.workspace_id,
+            "destination": self.item.id,
+            "from": change.before,
+            "to": change.after,
+            "reason": change.reason,
+            "at": audit.iso(change.at),
+        }
+        return msgspec.json.encode(told)
+
+    def _probed(self, gate: Gate) -> Gate:
+        claimed = self._saved(gate, gates.probing(gate, self.ports.clock()))
+        probed, again = self._tried()
+        now = self.ports.clock()
+        after = gates.after_probe(claimed, probed, now)
+        if after.next_probe_at is None:
+            return self._saved(claimed, after)
+        self._hide(again, after.next_probe_at - now)
+        saved = self._saved(claimed, after)
+        self._later(after.next_probe_at - now)
+        return saved
+
+    def _tried(self) -> tuple[Probed, list[str]]:
+        """What a probe found, and the receipts of the jobs to be tried again.
+
+        A queue hands out as many jobs as it can of the first user, so it is asked again until there are some of others.
+        """
+        queue, url = self.ports.queue, self.item.queue_url
+        groups: set[str] = set()
+        again: list[str] = []
+        received = delivered = 0
+        for _ in range(ROUNDS):
+            jobs = queue.receive(url, HIDDEN_S)
+            if not jobs:
+                break
+            sent = self.ports.deliver(self.item.id, url, jobs)
+            done = [job.receipt for job in jobs if job.id not in sent.failed]
+            if done:
+                queue.delete(url, done)
+            received, delivered = received + len(jobs), delivered + sent.delivered
+            again += [job.receipt for job in jobs if job.id in sent.failed]
+            groups |= {job.group for job in jobs}
+            if delivered or len(groups) >= ENOUGH_GROUPS:
+                break
+        waiting = 0 if received else queue.waiting(url)
+        return Probed(received, len(again), delivered, waiting), again
+
+    def _hide(self, receipts: Sequence[str], wait_s: float) -> None:
+        """Until the next probe, and no longer: what deliver would have them wait grows with every try."""
+        waits = [(receipt, math.ceil(wait_s)) for receipt in receipts]
+        for first in range(0, len(waits), 10):
+            self.ports.queue.hide(self.item.queue_url, waits[first : first + 10])
+
+    def _later(self, delay_s: float) -> None:
+        self.ports.chores.send([Chore(self.item.workspace_id, self.item.id, delay_s)])

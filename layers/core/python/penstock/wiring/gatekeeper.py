@@ -1,0 +1,93 @@
+"""What the gatekeeper works with; a probe goes through deliver's own step, with deliver's own ports."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+from botocore.config import Config
+from botocore.session import get_session
+
+from penstock.adapters.chores import ChoreQueue, chore_in
+from penstock.adapters.config_store import ConfigStore, Place
+from penstock.adapters.event_bus import EventBus
+from penstock.adapters.gate_table import GateTable
+from penstock.adapters.mapping_switch import Functions, MappingSwitch
+from penstock.adapters.probe_queue import ProbeQueue
+from penstock.domain.gate import Evidence
+from penstock.steps import deliver, raise_alerts
+from penstock.steps.keep_gates import Ports, Received, Sent
+from penstock.steps.lane import Message
+from penstock.steps.settle import Batch
+from penstock.wiring import deliver as delivering
+from penstock.wiring import insight
+from penstock.wiring.deliver import given
+
+__all__ = ["alert_ports", "chore_in", "ports"]
+
+GATES_AT_ONCE = 10  # as many chores as a batch has
+LANES_AT_ONCE = 100  # a probe has ten jobs at most
+PROBING_S = 15.0  # from then on a probe begins no request
+
+CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"total_max_attempts": 3, "mode": "standard"},
+    max_pool_connections=GATES_AT_ONCE,
+)
+
+
+@cache
+def ports() -> Ports:
+    sqs = _client("sqs")
+    return Ports(
+        book=GateTable(_client("dynamodb"), given().gates_table, time.time),
+        store=_store(),
+        switch=MappingSwitch(
+            _client("lambda"), Functions(given().deliver_function_arn, given().deliver_slow_function_arn)
+        ),
+        queue=ProbeQueue(sqs),
+        deliver=_deliver,
+        chores=ChoreQueue(sqs, given().chores_url),
+        bus=EventBus(_client("events"), given().event_bus),
+        threads=ThreadPoolExecutor(GATES_AT_ONCE),
+        clock=time.time,
+    )
+
+
+@cache
+def _store() -> ConfigStore:
+    return ConfigStore(Place(given().config_table, given().audit_table, given().region))
+
+
+@cache
+def alert_ports() -> raise_alerts.Ports:
+    return insight.watch(_client, _store(), given())
+
+
+def _deliver(destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
+    until = time.monotonic() + PROBING_S
+    messages = [Message(job.id, job.receipt, job.group, job.body, job.receives) for job in jobs]
+    batch = Batch(destination, queue_url, messages)
+    outcome = deliver.deliver(batch, _delivering(), lambda: time.monotonic() < until, is_probe=True)
+    return Sent(frozenset(outcome.failed), outcome.delivered)
+
+
+@cache
+def _delivering() -> deliver.Ports:
+    """Ten probes at once, each with threads enough: a lane that hangs holds up no other destination's."""
+    return dataclasses.replace(delivering.ports(), threads=ThreadPoolExecutor(LANES_AT_ONCE), watch=_NoWatch())
+
+
+class _NoWatch:
+    """What a probe shows is the gatekeeper's to judge."""
+
+    def report(self, workspace: str, destination: str, evidence: Evidence) -> None: ...
+
+
+def _client(service: str) -> Any:
+    return get_session().create_client(service, region_name=given().region, config=CONFIG)

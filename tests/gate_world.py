@@ -1,0 +1,111 @@
+"""A destination that is up or down, with everything that watches and keeps its gate, in memory and on one clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from penstock.domain import gate as gates
+from penstock.domain.config import Create
+from penstock.domain.destinations import Destination
+from penstock.domain.gate import Evidence, Gate, Mapped
+from penstock.domain.webhook_settings import Plain
+from penstock.steps.keep_gates import Ports, Received, Sent, tend_all, tick
+from penstock.steps.watch_gate import WatchGate
+from tests.builders_pipeline import DESTINATION, WORKSPACE, url_of
+from tests.fakes_control import Faults, MemoryStore
+from tests.fakes_gate import MemoryBus, MemoryChores, MemoryDeliveries, MemoryGates, MemoryProbeQueues, MemorySwitch
+from tests.fakes_pipeline import Clock, Inline, MemoryReceipts
+
+KEY = (WORKSPACE, DESTINATION)
+URL = url_of(DESTINATION)
+
+
+def destination(id_: str = DESTINATION) -> Destination:
+    return Destination(
+        workspace_id=WORKSPACE,
+        id=id_,
+        name="Hook",
+        type="webhook",
+        source_ids=(),
+        enabled=True,
+        settings=Plain("https://example.com", {}),
+        secret_names=(),
+        queue_url=url_of(id_),
+        mapping_id=f"mapping-of-{id_}",
+        created_at="",
+        updated_at="",
+    )
+
+
+class World:
+    """`down` says for which groups the destination fails."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.gates, self.chores = MemoryGates(self.clock), MemoryChores(self.clock)
+        self.switch, self.bus, self.store = MemorySwitch(), MemoryBus(), MemoryStore()
+        self.queues = MemoryProbeQueues(self.clock)
+        self.queue = self.queues.make(URL)
+        self.store.commit([Create(destination())], None)
+        self.switch.mappings[f"mapping-of-{DESTINATION}"] = Mapped()
+        self.down: Callable[[str], bool] = lambda _: True
+        self.probes: list[tuple[float, list[str]]] = []
+        self.watch = WatchGate(self.gates, self.gates, MemoryDeliveries(MemoryReceipts().read), self.chores, self.clock)
+
+    def ports(self, **fields: Any) -> Ports:
+        given = {
+            "book": self.gates,
+            "store": self.store,
+            "switch": self.switch,
+            "queue": self.queues,
+            "deliver": self.deliver,
+            "chores": self.chores,
+            "bus": self.bus,
+            "threads": Inline(),
+            "clock": self.clock,
+        }
+        return Ports(**(given | fields))
+
+    def ports_with(self, faults: Faults) -> Ports:
+        return self.ports(
+            book=faults.around(self.gates, "save"),
+            store=faults.around(self.store, "commit"),
+            switch=faults.around(self.switch, "put"),
+            queue=faults.around(self.queues, "receive", "delete", "hide"),
+            chores=faults.around(self.chores, "send"),
+            bus=faults.around(self.bus, "tell_gate"),
+        )
+
+    def deliver(self, destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
+        self.probes.append((self.clock.now, [job.group for job in jobs]))
+        failed = frozenset(job.id for job in jobs if self.down(job.group))
+        return Sent(failed, len(jobs) - len(failed))
+
+    def send(self, *groups: str) -> None:
+        for number, group in enumerate(groups):
+            self.queue.take(group, f"job-{self.queue.numbers}-{number}", "{}")
+
+    def close(self, reason: str = gates.FAILING) -> None:
+        self.watch.report(*KEY, Evidence(frozenset(), 0, reason, 0.1, 1))
+
+    def pass_(self, seconds: float, ticking: bool = True) -> None:
+        """Time goes by: chores are done when they are due, and the scheduler wakes the gatekeeper every minute."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            tend_all(self.chores.take(), self.ports())
+            self.clock.now += 1
+            if ticking and self.clock.now % 60 == 0:
+                tick(self.ports())
+
+    @property
+    def gate(self) -> Gate:
+        return self.gates.find(KEY)
+
+    @property
+    def mapped(self) -> Mapped:
+        return self.switch.mappings[f"mapping-of-{DESTINATION}"]
+
+    def told(self) -> list[dict[str, str]]:
+        return [json.loads(detail) for _, detail in self.bus.told]

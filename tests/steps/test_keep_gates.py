@@ -1,0 +1,255 @@
+"""The gatekeeper does what a gate says is due, whatever wakes it and however often; a probe needs several users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from penstock.domain import gate as gates
+from penstock.domain.gate import Evidence, Gate, GateState, Lane, Mapped
+from penstock.errors import BusUnavailable, Unavailable
+from penstock.steps.keep_gates import Received, Sent, tend, tend_all, tick
+from tests.builders_pipeline import DESTINATION, WORKSPACE
+from tests.gate_world import KEY, World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_closed_gates_mapping_is_switched_off_and_its_workspace_told(world: World) -> None:
+    world.send("ada")
+    world.close(gates.CREDENTIALS)
+    world.pass_(1)
+    assert world.mapped == Mapped(False)
+    assert world.told() == [
+        {
+            "workspace": WORKSPACE,
+            "destination": DESTINATION,
+            "from": "open",
+            "to": "closed",
+            "reason": "credentials",
+            "at": "2023-11-14T22:13:20.000Z",
+        }
+    ]
+    assert [(entry.actor, entry.action, entry.target) for entry in world.store.log] == [
+        ("gatekeeper", "gate.closed", DESTINATION)
+    ]
+
+
+def test_a_destination_that_is_down_is_probed_after_15_s_and_then_ever_less_but_at_least_every_60_s(
+    world: World,
+) -> None:
+    world.send("ada", "grace")
+    world.close()
+    began = world.clock.now
+    world.pass_(1_000)
+    times = [at - began for at, _ in world.probes]
+    assert [round(later - sooner) for sooner, later in pairwise([0, *times])][:4] == [15, 30, 60, 60]
+    assert max(later - sooner for sooner, later in pairwise(times)) <= 61
+    assert world.gate.state is GateState.CLOSED
+
+
+def test_a_probe_that_gets_through_opens_the_gate_and_switches_the_mapping_on_at_once(world: World) -> None:
+    world.send("ada", "grace")
+    world.close()
+    world.pass_(200)
+    world.down = lambda _: False
+    recovered = world.clock.now
+    world.pass_(61)
+    assert (world.gate.state, world.mapped) == (GateState.OPEN, Mapped())
+    assert world.gate.since - recovered <= 60
+    assert [(each["from"], each["to"], each["reason"]) for each in world.told()][-1] == ("closed", "open", "delivered")
+    assert [entry.action for entry in world.store.log] == ["gate.closed", "gate.opened"]
+    assert world.queue.held == []
+
+
+def test_jobs_of_a_failed_probe_are_seen_again_at_the_next_one(world: World) -> None:
+    world.send("ada")
+    world.close()
+    for _ in range(200):
+        world.pass_(1)
+        wakes_at = world.queue.wakes_at()
+        assert wakes_at is not None and wakes_at <= world.clock.now + 60
+    assert all(groups == ["ada"] for _, groups in world.probes)
+
+
+def test_a_user_whose_jobs_fill_the_head_of_the_queue_does_not_keep_the_gate_closed(world: World) -> None:
+    world.send(*["poisoned"] * 50, "ada")
+    world.close()
+    world.down = lambda group: group == "poisoned"
+    world.pass_(16)
+    assert world.gate.state is GateState.OPEN
+    assert len(world.queue.held) == 50
+
+
+def test_what_a_probe_delivered_is_deleted_even_if_the_rest_failed(world: World) -> None:
+    world.send("ada", "grace", "alan")
+    world.close()
+    world.down = lambda group: group == "ada"
+    world.pass_(16)
+    assert [each.group for each in world.queue.held] == ["ada"]
+    assert world.gate.state is GateState.OPEN
+
+
+def test_an_empty_queue_opens_the_gate(world: World) -> None:
+    world.close()
+    world.pass_(16)
+    assert world.gate.state is GateState.OPEN
+    assert world.told()[-1]["reason"] == "empty"
+
+
+def test_jobs_that_are_hidden_are_waited_for(world: World) -> None:
+    world.send("ada")
+    world.queue.receive()
+    world.close()
+    world.pass_(40)
+    assert (world.gate.state, world.probes) == (GateState.CLOSED, [])
+
+
+def test_a_paused_gate_is_neither_probed_nor_opened_and_its_mapping_stays_off(world: World) -> None:
+    world.send("ada")
+    world.close()
+    world.gates.save(*KEY, world.gate, gates.paused(world.gate, "holiday", "tok_a", world.clock.now))
+    world.down = lambda _: False
+    world.pass_(86_400)
+    assert (world.gate.state, world.gate.reason, world.mapped.on) == (GateState.PAUSED, "holiday", False)
+    assert world.probes == []
+
+
+def test_what_a_person_did_is_told_on_the_bus_and_not_entered_again(world: World) -> None:
+    world.gates.save(*KEY, Gate(), gates.paused(Gate(), "holiday", "tok_a", world.clock.now))
+    tend(*KEY, world.ports())
+    assert [(each["to"], each["reason"]) for each in world.told()] == [("paused", "holiday")]
+    assert world.store.log == []
+
+
+def test_a_pause_during_a_probe_stands(world: World) -> None:
+    world.send("ada")
+    world.close()
+
+    def paused_meanwhile(destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
+        world.gates.save(*KEY, world.gate, gates.paused(world.gate, "holiday", "tok_a", world.clock.now))
+        return Sent(frozenset(), len(jobs))
+
+    world.clock.now += 15
+    tend(*KEY, world.ports(deliver=paused_meanwhile))
+    assert (world.gate.state, world.mapped.on) == (GateState.PAUSED, False)
+
+
+def test_nobody_probes_what_somebody_is_probing(world: World) -> None:
+    world.send("ada", "grace", "alan")
+    world.close()
+
+    def again(destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
+        tend(*KEY, world.ports())
+        return world.deliver(destination, queue_url, jobs)
+
+    world.clock.now += 15
+    tend(*KEY, world.ports(deliver=again))
+    assert len(world.probes) == 1
+
+
+def test_a_mapping_that_is_being_changed_is_asked_again_until_it_is_as_wanted(world: World) -> None:
+    world.switch.busy = 5
+    world.close()
+    world.pass_(10)
+    assert world.mapped.on
+    world.send("ada")
+    world.pass_(30)
+    assert not world.mapped.on
+
+
+def test_a_mapping_that_was_changed_by_hand_is_put_right_within_the_hour(world: World) -> None:
+    world.gates.save(*KEY, Gate(), gates.paused(Gate(), "holiday", "tok_a", world.clock.now))
+    world.pass_(61)
+    world.switch.mappings[f"mapping-of-{DESTINATION}"] = Mapped()
+    world.pass_(3_700)
+    assert not world.mapped.on
+
+
+def test_a_slow_destinations_mapping_is_moved_and_comes_back_when_it_is_quick_again(world: World) -> None:
+    world.watch.report(*KEY, Evidence(frozenset(), 5, None, 8.0, 5))
+    world.pass_(1)
+    assert world.mapped == Mapped(True, Lane.SLOW)
+    world.watch.report(*KEY, Evidence(frozenset(), 5, None, 0.1, 5))
+    world.pass_(170)
+    assert world.mapped == Mapped(True, Lane.SLOW)
+    world.pass_(80)
+    assert world.mapped == Mapped()
+
+
+def test_a_gate_that_closed_is_opened_by_the_tick_alone(world: World) -> None:
+    """Every chore is lost; a minute later all is as if none had been."""
+    world.send("ada")
+    world.close()
+    world.down = lambda _: False
+    world.chores.waiting.clear()
+    world.pass_(130)
+    assert (world.gate.state, world.mapped.on) == (GateState.OPEN, True)
+    assert [each["to"] for each in world.told()] == ["closed", "open"]
+
+
+def test_chores_that_come_twice_do_nothing_twice(world: World) -> None:
+    world.send("ada")
+    world.close()
+    for _ in range(5):
+        tend_all([KEY, KEY], world.ports())
+    assert len(world.bus.told) == len(world.store.log) == world.switch.changes == 1
+    world.clock.now += 15
+    for _ in range(5):
+        tend(*KEY, world.ports())
+    assert len(world.probes) == 1
+
+
+def test_a_destination_that_is_no_more_leaves_no_gate(world: World) -> None:
+    world.close()
+    world.store.items.clear()
+    assert tend(*KEY, world.ports()) == "deleted"
+    assert world.gates.gates == world.gates.attend_at == {}
+
+
+def test_one_gate_that_cannot_be_looked_after_holds_up_no_other(world: World) -> None:
+    world.send("ada")
+    world.close()
+    broken = ("ws_broken", DESTINATION)
+    world.gates.gates[broken] = world.gate
+    find = world.store.find
+
+    def failing(kind: Any, workspace_id: str, item_id: str) -> Any:
+        if workspace_id == "ws_broken":
+            raise Unavailable("no answer")
+        return find(kind, workspace_id, item_id)
+
+    world.store.find = failing  # type: ignore[method-assign]
+    states = tend_all([broken, KEY], world.ports())
+    assert isinstance(states[broken], Unavailable)
+    assert states[KEY] == "closed"
+
+
+def test_a_bus_that_is_down_is_told_later(world: World) -> None:
+    world.send("ada")
+    world.close()
+
+    class Down:
+        def tell_gate(self, event_id: str, detail: bytes) -> None:
+            raise BusUnavailable("down")
+
+    states = tend_all([KEY], world.ports(bus=Down()))
+    assert isinstance(states[KEY], BusUnavailable)
+    assert not world.mapped.on
+    world.pass_(90)
+    assert [each["to"] for each in world.told()] == ["closed"]
+
+
+def test_a_tick_sends_a_chore_for_each_gate_that_is_overdue_and_no_other(world: World) -> None:
+    world.close()
+    assert tick(world.ports()) == 0
+    world.clock.now += 60
+    world.chores.waiting.clear()
+    assert tick(world.ports()) == 1
+    assert world.chores.take() == [KEY]
