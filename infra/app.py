@@ -40,6 +40,7 @@ def _names(stage: Stage) -> Names:
         receipts=f"{stage.prefix}-receipts",
         progress=f"{stage.prefix}-progress",
         dedup=f"{stage.prefix}-dedup",
+        gates=f"{stage.prefix}-gates",
         places=f"{stage.prefix}-places",
         schemas=f"{stage.prefix}-schemas",
         changes=f"{stage.prefix}-changes",
@@ -56,6 +57,7 @@ def _resources(stage: Stage, state: State) -> Resources:
         receipts=_arn("dynamodb", f"table/{stage.prefix}-receipts"),
         progress=_arn("dynamodb", f"table/{stage.prefix}-progress"),
         dedup=_arn("dynamodb", f"table/{stage.prefix}-dedup"),
+        gates=_arn("dynamodb", f"table/{stage.prefix}-gates"),
         places=_arn("dynamodb", f"table/{stage.prefix}-places"),
         schemas=_arn("dynamodb", f"table/{stage.prefix}-schemas"),
         changes=_arn("dynamodb", f"table/{stage.prefix}-changes"),
@@ -69,7 +71,10 @@ def _resources(stage: Stage, state: State) -> Resources:
         failure_bucket=f"arn:{Aws.PARTITION}:s3:::{failure_bucket(stage)}",
         queues=_arn("sqs", f"{stage.queue_prefix}*"),
         mappings=_arn("lambda", "event-source-mapping:*"),
+        chores=_arn("sqs", stage.chores),
+        alert_topics=_arn("sns", f"{stage.alert_topics}*"),
         deliver=_arn("lambda", f"function:{stage.function('deliver')}"),
+        deliver_slow=_arn("lambda", f"function:{stage.function('deliver_slow')}"),
     )
 
 

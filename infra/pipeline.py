@@ -9,6 +9,7 @@ from constructs import Construct
 
 from infra import rights
 from infra.functions import Maker
+from infra.gatekeeper import add_gatekeeper
 from infra.settings import Environments
 from infra.stages import Stage
 
@@ -34,9 +35,11 @@ class Pipeline(Stack):
         changes = maker.function(self, "schema_changes", rights.schema_changes(on), given.schema_changes, timeout_s=60)
         self._follow(changes, "Places", on.places_stream, on.failure_bucket)
         self._follow(changes, "Changes", on.changes_stream, on.failure_bucket)
-        self.deliver = maker.function(
-            self, "deliver", rights.deliver(on), given.deliver, timeout_s=stage.deliver_timeout_s
-        )
+        for name in ("deliver", "deliver_slow"):  # slow destinations never take what the healthy need
+            maker.function(
+                self, name, rights.deliver(on), given.deliver, timeout_s=stage.deliver_timeout_s, code="deliver"
+            )
+        add_gatekeeper(self, stage, maker, on, given)
 
     def _feed(
         self,

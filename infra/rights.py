@@ -7,6 +7,7 @@ writing of its log. No code of ours calls them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from aws_cdk import aws_iam as iam
 
@@ -14,8 +15,11 @@ from penstock import tables
 
 QUEUES = "Destinations' queues are made at run time; the prefix is this stage's own."
 MAPPINGS = "Mappings are made at run time and AWS chooses their ids; the condition keeps to those of deliver."
+TOPICS = "Topics for alerts are made by whoever runs the hub; the prefix is this stage's own."
 UNNAMEABLE = "AWS knows no narrower resource for this action; where there is a condition for it, it is set."
 OBJECTS = "Any object of the stage's own bucket for what could not be handled, and of no other."
+
+Condition: TypeAlias = dict[str, dict[str, str | list[str]]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Resources:
     receipts: str
     progress: str
     dedup: str
+    gates: str
     places: str
     schemas: str
     changes: str
@@ -40,14 +45,17 @@ class Resources:
     failure_bucket: str
     queues: str
     mappings: str
+    chores: str
+    alert_topics: str
     deliver: str
+    deliver_slow: str
 
 
 @dataclass(frozen=True)
 class Grant:
     actions: tuple[str, ...]
     resources: tuple[str, ...]
-    condition: dict[str, dict[str, str]] = field(default_factory=dict)
+    condition: Condition = field(default_factory=dict)
     on_behalf: bool = False
     why_wide: str = ""
 
@@ -65,7 +73,7 @@ def collect(on: Resources) -> list[Grant]:
 
 
 def control(on: Resources) -> list[Grant]:
-    of_deliver = {"ArnLike": {"lambda:FunctionArn": on.deliver}}
+    of_deliver: Condition = {"ArnLike": {"lambda:FunctionArn": [on.deliver, on.deliver_slow]}}
     return [
         Grant(
             (
@@ -82,6 +90,13 @@ def control(on: Resources) -> list[Grant]:
         Grant(("dynamodb:Query",), (on.schemas, f"{on.schemas}/index/{tables.SCHEMAS_BY_SOURCE}", on.changes)),
         Grant(("kms:Encrypt", "kms:Decrypt"), (on.key,)),
         Grant(("secretsmanager:GetSecretValue",), (on.operator_secret,)),
+        Grant(("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:DeleteItem"), (on.gates,)),
+        Grant(("dynamodb:PutItem",), (on.gates,)),
+        Grant(("dynamodb:GetItem",), (on.progress,)),
+        Grant(("dynamodb:BatchGetItem",), (on.dedup,)),
+        *_counts(on),
+        Grant(("sqs:GetQueueAttributes",), (on.queues,), why_wide=QUEUES),
+        Grant(("sqs:SendMessage",), (on.chores,)),
         Grant(("sqs:CreateQueue", "sqs:TagQueue", "sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,), why_wide=QUEUES),
         Grant(("lambda:CreateEventSourceMapping",), ("*",), of_deliver, why_wide=UNNAMEABLE),
         Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),
@@ -140,17 +155,55 @@ def schema_changes(on: Resources) -> list[Grant]:
 
 def deliver(on: Resources) -> list[Grant]:
     return [
-        Grant(("dynamodb:GetItem",), (on.config,)),
-        Grant(("dynamodb:PutItem",), (on.receipts,)),
-        Grant(("dynamodb:GetItem", "dynamodb:PutItem"), (on.progress,)),
-        Grant(("kms:Decrypt",), (on.key,)),
-        Grant(("sqs:ChangeMessageVisibility",), (on.queues,), why_wide=QUEUES),
+        *_sends(on),
+        Grant(("dynamodb:Query",), (on.receipts,)),
+        Grant(("dynamodb:GetItem", "dynamodb:UpdateItem"), (on.gates,)),
+        Grant(("sqs:SendMessage",), (on.chores,)),
         Grant(
             ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
             (on.queues,),
             on_behalf=True,
             why_wide=QUEUES,
         ),
+    ]
+
+
+def gatekeeper(on: Resources) -> list[Grant]:
+    of_deliver: Condition = {"ArnLike": {"lambda:FunctionArn": [on.deliver, on.deliver_slow]}}
+    by_attention = f"{on.gates}/index/{tables.GATES_BY_ATTENTION}"
+    return [
+        *_sends(on),
+        Grant(("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:DeleteItem"), (on.gates,)),
+        Grant(("dynamodb:Query",), (by_attention,)),
+        *_counts(on),
+        Grant(("sns:Publish",), (on.alert_topics,), why_wide=TOPICS),
+        Grant(("dynamodb:PutItem",), (on.audit,)),
+        Grant(("events:PutEvents",), (on.event_bus,)),
+        Grant(
+            ("lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"),
+            (on.mappings,),
+            of_deliver,
+            why_wide=MAPPINGS,
+        ),
+        Grant(("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), (on.queues,), why_wide=QUEUES),
+        Grant(("sqs:SendMessage",), (on.chores,)),
+        Grant(("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), (on.chores,), on_behalf=True),
+    ]
+
+
+def _counts(on: Resources) -> list[Grant]:
+    """What counting a destination's receipts by minutes takes; a minute and the total are put in one transaction."""
+    return [Grant(("dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"), (on.receipts,))]
+
+
+def _sends(on: Resources) -> list[Grant]:
+    """What the step takes that sends jobs to a tool, whoever had them from their queue."""
+    return [
+        Grant(("dynamodb:GetItem",), (on.config,)),
+        Grant(("dynamodb:PutItem",), (on.receipts,)),
+        Grant(("dynamodb:GetItem", "dynamodb:PutItem"), (on.progress,)),
+        Grant(("kms:Decrypt",), (on.key,)),
+        Grant(("sqs:ChangeMessageVisibility",), (on.queues,), why_wide=QUEUES),
     ]
 
 

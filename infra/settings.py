@@ -17,6 +17,7 @@ class Names:
     receipts: str
     progress: str
     dedup: str
+    gates: str
     places: str
     schemas: str
     changes: str
@@ -49,8 +50,14 @@ class Environments:
             "PENSTOCK_CHANGES_TABLE": self.names.changes,
             "PENSTOCK_SECRETS_KEY_ARN": self.on.key,
             "PENSTOCK_OPERATOR_SECRET_ARN": self.on.operator_secret,
+            "PENSTOCK_GATES_TABLE": self.names.gates,
+            "PENSTOCK_CHORES_QUEUE_ARN": self.on.chores,
             "PENSTOCK_DELIVER_FUNCTION_ARN": self.on.deliver,
             "PENSTOCK_VISIBILITY_TIMEOUT_S": str(self.stage.visibility_timeout_s),
+            "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
+            "PENSTOCK_PROGRESS_TABLE": self.names.progress,
+            "PENSTOCK_DEDUP_TABLE": self.names.dedup,
+            "PENSTOCK_ALERT_TOPICS": self.on.alert_topics.removesuffix("*"),
         }
 
     @property
@@ -98,7 +105,20 @@ class Environments:
             "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
             "PENSTOCK_PROGRESS_TABLE": self.names.progress,
             "PENSTOCK_SECRETS_KEY_ARN": self.on.key,
+            "PENSTOCK_GATES_TABLE": self.names.gates,
+            "PENSTOCK_CHORES_QUEUE_ARN": self.on.chores,
             "PENSTOCK_REQUEST_TIMEOUT_S": str(self.stage.request_timeout_s),
+        }
+
+    @property
+    def gatekeeper(self) -> dict[str, str]:
+        """Deliver's own and more: a probe goes through deliver's step."""
+        return {
+            **self.deliver,
+            "PENSTOCK_AUDIT_TABLE": self.names.audit,
+            "PENSTOCK_DELIVER_FUNCTION_ARN": self.on.deliver,
+            "PENSTOCK_DELIVER_SLOW_FUNCTION_ARN": self.on.deliver_slow,
+            "PENSTOCK_EVENT_BUS": self.names.event_bus,
         }
 
     @property

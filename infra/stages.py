@@ -41,6 +41,16 @@ class Stage:
     def queue_prefix(self) -> str:
         return f"{self.prefix}-d-"
 
+    @property
+    def alert_topics(self) -> str:
+        """What the name of every SNS topic begins with that an alert may name; a workspace's id follows."""
+        return f"{self.prefix}-alerts-"
+
+    @property
+    def chores(self) -> str:
+        """The name of the queue of the gatekeeper's chores."""
+        return f"{self.prefix}-chores"
+
     def function(self, name: str) -> str:
         return f"{self.prefix}-{name}"
 
@@ -67,7 +77,15 @@ def stage(name: str, region: str) -> Stage:
             name,
             region,
             log_retention_days=90,
-            reserved={"collect": 300, "fanout": 90, "fanout_bulk": 40, "schema": 50, "deliver": 400},
+            reserved={
+                "collect": 300,
+                "fanout": 80,
+                "fanout_bulk": 40,
+                "schema": 40,
+                "deliver": 240,
+                "deliver_slow": 120,
+                "gatekeeper": 10,
+            },
         )
     return Stage(name, region)
 

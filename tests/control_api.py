@@ -189,6 +189,10 @@ def environment() -> dict[str, str]:
         "PENSTOCK_SECRETS_KEY_ARN": key,
         "PENSTOCK_DELIVER_FUNCTION_ARN": make_deliver(),
         "PENSTOCK_GATES_TABLE": "penstock-test-gates",
+        "PENSTOCK_RECEIPTS_TABLE": "penstock-test-receipts",
+        "PENSTOCK_PROGRESS_TABLE": "penstock-test-progress",
+        "PENSTOCK_DEDUP_TABLE": "penstock-test-dedup",
+        "PENSTOCK_ALERT_TOPICS": f"arn:aws:sns:{REGION}:123456789012:penstock-test-alerts-",
         "PENSTOCK_CHORES_QUEUE_ARN": make_chores(),
     }
 

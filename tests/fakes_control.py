@@ -16,6 +16,7 @@ from penstock.domain.tokens import Caller
 from penstock.errors import QueueUnavailable, StoreUnavailable
 from penstock.steps.keep_destinations import Works
 from penstock.steps.record import Ledger
+from tests.fakes_gate import MemoryGates
 
 I = TypeVar("I", bound=Item)  # noqa: E741
 
@@ -160,6 +161,7 @@ class Hub:
     def __init__(self, allow_loopback: bool = False) -> None:
         self.store, self.queues, self.mappings = MemoryStore(), MemoryQueues(), MemoryMappings()
         self.clock = Clock()
+        self.gates = MemoryGates(self.clock)
         self.allow_loopback = allow_loopback
         self._random = random.Random(7)
         self.caller = Caller("ws_aaaaaaaaaaaa", "tok_aaaaaaaaaaaa", ("*",))
@@ -172,12 +174,13 @@ class Hub:
 
     def works(self, faults: Faults | None = None) -> Works:
         if faults is None:
-            return Works(self.ledger(), PlainCipher(), self.queues, self.mappings, self.allow_loopback)
+            return Works(self.ledger(), PlainCipher(), self.queues, self.mappings, self.gates, self.allow_loopback)
         return Works(
             self.ledger(faults.around(self.store, "commit")),
             faults.around(PlainCipher(), "encrypt", "decrypt"),
             faults.around(self.queues, "create", "delete"),
             faults.around(self.mappings, "create", "delete"),
+            faults.around(self.gates, "forget"),
             self.allow_loopback,
         )
 

@@ -11,12 +11,17 @@ from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Response
 
 from functions.control import (
+    alerts,
     audit,
     description,
     destinations,
+    gates,
+    health,
+    letters,
     schema,
     sources,
     tokens,
+    trace,
     tracking_plans,
     workspaces,
     write_keys,
@@ -31,6 +36,11 @@ RESOURCES = (
     schema.resource,
     tracking_plans.resource,
     destinations.resource,
+    gates.resource,
+    health.resource,
+    letters.resource,
+    trace.resource,
+    alerts.resource,
     tokens.resource,
     audit.resource,
 )

@@ -92,8 +92,15 @@ def _received(operation: Operation, request: Request, ids: Mapping[str, str]) ->
         tokens.require(caller, operation.scope)
     for name, value in ids.items():
         _require_well_formed(name, value)
-    body = bodies.decode(_body(request), operation.body, operation.longest_body) if operation.body else None
-    return Call(caller, ports, ids, request.query_params or {}, body)
+    return Call(caller, ports, ids, request.query_params or {}, _decoded(operation, _body(request)))
+
+
+def _decoded(operation: Operation, body: bytes) -> Struct | None:
+    if operation.body is None:
+        return None
+    if not body and not operation.needs_body:
+        return operation.body()
+    return bodies.decode(body, operation.body, operation.longest_body)
 
 
 def _body(request: Request) -> bytes:

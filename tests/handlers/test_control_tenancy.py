@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -13,10 +14,14 @@ from hypothesis import strategies as st
 
 from functions.control.handler import RESOURCES
 from penstock.adapters.schema_table import SchemaTable
+from penstock.domain import dedup
+from penstock.domain.job import group_of
 from penstock.domain.openapi import Operation
 from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_model import EventSchema
 from penstock.domain.tokens import ALL_WORKSPACES, EVERYTHING, Scope
+from penstock.tables import key_owner
+from tests.builders_pipeline import SHARD
 from tests.control_api import OPERATOR_TOKEN, REGION, Tenant, call, control_cloud, tenant, webhook
 
 OPERATIONS = {operation.name: operation for resource in RESOURCES for operation, _ in resource.served}
@@ -32,9 +37,12 @@ BODIES: dict[str, Any] = {
     "changeWriteKey": {"enabled": False},
     "createDestination": webhook(),
     "changeDestination": {"name": "stolen"},
+    "pauseDestination": {"reason": "stolen"},
     "createToken": {"name": "x", "scopes": ["audit:read"]},
     "changeToken": {"name": "stolen"},
     "saveTrackingPlan": {"name": "stolen", "rules": []},
+    "createAlert": {"name": "x", "metric": "gate", "webhook": "https://example.com/alert"},
+    "changeAlert": {"name": "stolen"},
 }
 
 
@@ -73,7 +81,20 @@ def world() -> Iterator[World]:
             key = EventKey(mine.id, source["id"], call_, event)
             schemas = SchemaTable(boto3.client("dynamodb", region_name=REGION), "penstock-test-schemas")
             schemas.publish(key, EventSchema(call_, event, "table", 1, "2026-11-23T16:00:00.000Z", ()), "")
+        alerts = f"/control/destinations/{ids['destination_id']}/alerts"
+        ids |= {"alert_id": mine.made(alerts, BODIES["createAlert"])["id"], "message_id": EVENT}
+        claim(mine.id, source["id"])
         yield World(mine, other, ids | {"event": EVENT, "call": "identify", "version": "1"})
+
+
+def claim(workspace_id: str, source_id: str) -> None:
+    """A message of the user and with the messageId that every required parameter asks for."""
+    item = {
+        "owner": {"S": key_owner(workspace_id, source_id, group_of(source_id, EVENT))},
+        "sk": {"S": dedup.day_of(time.time())},
+        dedup.short_hash(EVENT): {"B": dedup.claims_of(f"{SHARD}-{1:056d}", 1)[0]},
+    }
+    boto3.client("dynamodb", region_name=REGION).put_item(TableName="penstock-test-dedup", Item=item)
 
 
 def test_the_table_of_bodies_knows_every_operation_that_takes_one() -> None:
@@ -164,4 +185,5 @@ def test_no_id_makes_the_api_fail(world: World, name: str) -> None:
         path = operation.path
         for parameter in operation.parameters:
             path = path.replace("{" + parameter + "}", odd)
-        assert world.mine.call(operation.method, path, BODIES.get(name)).status in (404, 405), odd
+        answer = world.mine.call(operation.method, path, BODIES.get(name), **world.query(operation))
+        assert answer.status in (404, 405), odd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -9,13 +10,14 @@ import pytest
 from penstock.domain.destinations import Destination, DestinationChange, NewDestination, Unfinished
 from penstock.domain.paging import Window
 from penstock.domain.sources import NewSource, Source
-from penstock.domain.webhook_settings import MASK, WebhookSettings, WebhookSettingsChange
+from penstock.domain.webhook_settings import MASK, Rotation, Secrets, WebhookSettings, WebhookSettingsChange, unpacked
 from penstock.errors import Conflict, Invalid, NotFound, Unavailable
 from penstock.steps.keep_destinations import (
     ABANDONED_AFTER_S,
     change_destination,
     create_destination,
     delete_destination,
+    rotate_signing_secret,
     sweep,
 )
 from penstock.steps.keep_sources import create_source, delete_source
@@ -68,7 +70,7 @@ def test_a_creation_has_five_calls_that_change_something() -> None:
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("after", AFTER)
-@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize("at", range(1, 6))
 def test_a_deletion_that_breaks_anywhere_is_finished_by_deleting_again(
     wrong: Callable[[], BaseException], after: bool, at: int
 ) -> None:
@@ -79,7 +81,7 @@ def test_a_deletion_that_breaks_anywhere_is_finished_by_deleting_again(
         delete_destination(hub.works(faults), hub.caller, made.id)
     assert faults.struck
     assert seen(hub) == ({made.id} if at == 1 and not after else set())
-    finished_already = at == 4 and after
+    finished_already = at == 5 and after
     if finished_already:
         with pytest.raises(NotFound):
             delete_destination(hub.works(), hub.caller, made.id)
@@ -88,8 +90,16 @@ def test_a_deletion_that_breaks_anywhere_is_finished_by_deleting_again(
     assert whole(hub) and not seen(hub) and not unfinished(hub)
 
 
+def test_what_was_noted_of_a_destination_goes_with_it() -> None:
+    hub = Hub()
+    made = create_destination(hub.works(), hub.caller, WANTED)
+    hub.gates.strike(hub.caller.workspace_id, made.id, ["ada"], 0.0)
+    delete_destination(hub.works(), hub.caller, made.id)
+    assert hub.gates.gates == {}
+
+
 @pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("at", range(2, 5))
+@pytest.mark.parametrize("at", range(2, 6))
 def test_what_a_broken_deletion_leaves_is_swept_by_the_next_creation(
     wrong: Callable[[], BaseException], at: int
 ) -> None:
@@ -138,6 +148,40 @@ def test_a_masked_secret_stays_and_a_new_one_replaces_it() -> None:
     opened = PlainCipher().decrypt(after.secrets or b"", context)
     assert b"Bearer x" in opened and b"new" in opened and b"hush" not in opened
     assert after.settings.headers == {"X-Other": "b"}
+
+
+def opened(hub: Hub, destination_id: str) -> Secrets:
+    item = hub.store.find(Destination, hub.caller.workspace_id, destination_id)
+    assert item is not None
+    context = {"workspace": hub.caller.workspace_id, "destination": item.id}
+    return unpacked(PlainCipher().decrypt(item.secrets or b"", context))
+
+
+def test_a_rotation_shows_the_new_secret_and_keeps_the_one_before_for_a_while() -> None:
+    hub = Hub()
+    made = create_destination(hub.works(), hub.caller, WANTED)
+    first = rotate_signing_secret(hub.works(), hub.caller, made.id, Rotation())
+    assert first.previous_until is None
+    second = rotate_signing_secret(hub.works(), hub.caller, made.id, Rotation(overlap_s=60))
+    found = opened(hub, made.id)
+    assert (found.signing_secret, found.secret) == (second.signing_secret, "hush")
+    assert found.previous == (first.signing_secret, hub.clock.now + 60)
+    assert second.previous_until is not None and first.signing_secret != second.signing_secret
+    assert hub.store.log[-1].fields == ("settings.signing_secret",)
+
+
+def test_a_change_of_other_settings_lets_both_signing_secrets_stay() -> None:
+    hub = Hub()
+    made = create_destination(hub.works(), hub.caller, WANTED)
+    for _ in range(2):
+        rotate_signing_secret(hub.works(), hub.caller, made.id, Rotation())
+    before = opened(hub, made.id)
+    masked = WebhookSettingsChange(url="https://example.com/new", signing_secret=MASK)
+    change_destination(hub.works(), hub.caller, made.id, DestinationChange(settings=masked))
+    assert opened(hub, made.id) == before
+    taken_away = WebhookSettingsChange(signing_secret=None)
+    change_destination(hub.works(), hub.caller, made.id, DestinationChange(settings=taken_away))
+    assert opened(hub, made.id) == Secrets("hush", {"Authorization": "Bearer x"})
 
 
 def test_a_change_of_something_else_leaves_the_secrets_as_they_are() -> None:
@@ -189,7 +233,7 @@ class Rival:
 
 def works_beside(rival: Rival):
     works = rival.hub.works()
-    return works.__class__(rival.hub.ledger(rival), works.cipher, works.queues, works.mappings, False)
+    return dataclasses.replace(works, ledger=rival.hub.ledger(rival))
 
 
 def test_a_change_that_meets_another_is_decided_anew() -> None:

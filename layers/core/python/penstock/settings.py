@@ -106,8 +106,32 @@ class Settings:
         return self._text("PENSTOCK_CHORES_QUEUE_ARN")
 
     @property
+    def alert_topics(self) -> str:
+        """What the ARN of every SNS topic begins with that an alert may name."""
+        return self._text("PENSTOCK_ALERT_TOPICS")
+
+    @property
     def chores_url(self) -> str:
         *_, account, name = self.chores_queue_arn.split(":")
+        return f"{self.endpoint_of('sqs')}/{account}/{name}"
+
+    @property
+    def letters_table(self) -> str:
+        return self._text("PENSTOCK_LETTERS_TABLE")
+
+    @property
+    def letter_bucket(self) -> str:
+        """The S3 bucket of what destinations did not take."""
+        return self._text("PENSTOCK_LETTER_BUCKET")
+
+    @property
+    def replays_queue_arn(self) -> str:
+        """The queue of the replays' next steps."""
+        return self._text("PENSTOCK_REPLAYS_QUEUE_ARN")
+
+    @property
+    def replays_url(self) -> str:
+        *_, account, name = self.replays_queue_arn.split(":")
         return f"{self.endpoint_of('sqs')}/{account}/{name}"
 
     @property

@@ -21,6 +21,10 @@ PATTERNS = {
     "source_id": "^src_[a-z0-9]{12}$",
     "key": "^[a-z0-9]{36}$",
     "destination_id": "^dst_[a-z0-9]{12}$",
+    "alert_id": "^alr_[a-z0-9]{12}$",
+    "message_id": "^[^/]{1,99}$",
+    "letter_id": "^[A-Za-z0-9_-]{8,220}$",
+    "replay_id": "^rpl_[a-z0-9]{12}$",
     "token_id": "^tok_[a-z0-9]{12}$",
     "version": "^[1-9][0-9]{0,7}$",
     "event": "^[^/]+$",
@@ -76,7 +80,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     """One method of one path.
 
     `scope` is None for what needs no token; `answer` is None for an empty body; with `or_document` the answer may also
-    be a JSON document of its own kind.
+    be a JSON document of its own kind. Without `needs_body` no body is one with nothing in it.
     """
 
     method: str
@@ -87,6 +91,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     status: int
     scope: str | None
     body: type[Struct] | None = None
+    needs_body: bool = True
     answer: type[Struct] | None = None
     paged: bool = False
     query: tuple[Parameter, ...] = ()
@@ -105,7 +110,7 @@ class Operation(Struct, frozen=True, kw_only=True):
             400: self.body is not None or self.paged or bool(self.query),
             401: self.scope is not None,
             403: self.scope is not None,
-            404: bool(self.parameters),
+            404: bool(self.parameters) or any(parameter.required for parameter in self.query),
             409: self.conflicts,
             413: self.body is not None,
             415: self.body is not None,
@@ -140,7 +145,11 @@ def _types(operations: Iterable[Operation]) -> list[type[Struct]]:
 def _require_one_change(operations: Iterable[Operation], components: Json) -> None:
     """A change of nothing is refused, so its schema says so."""
     for operation in operations:
-        if operation.body is not None and not components[operation.body.__name__].get("required"):
+        if (
+            operation.body is not None
+            and operation.needs_body
+            and not components[operation.body.__name__].get("required")
+        ):
             components[operation.body.__name__]["minProperties"] = 1
 
 
@@ -165,7 +174,7 @@ def _operation(
         scheme = "operator" if operation.scope == operator_scope else "access"
         described["security"] = [{scheme: [operation.scope]}]
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _content(schema_of[operation.body])}
+        described["requestBody"] = {"required": operation.needs_body, "content": _content(schema_of[operation.body])}
     return described
 
 

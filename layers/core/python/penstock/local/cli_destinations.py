@@ -19,6 +19,9 @@ Sources = Annotated[
     list[str] | None, typer.Option("--source", help="A source whose events it gets; may be given again.")
 ]
 Secret = Annotated[str | None, typer.Option("--secret", help="Signs each request (X-Signature).")]
+SigningSecret = Annotated[
+    str | None, typer.Option("--signing-secret", help="Signs each request by Standard Webhooks: whsec_…")
+]
 Headers = Annotated[list[str] | None, typer.Option("--header", help="'Name: value' sent along; may be given again.")]
 Subscription = Annotated[str | None, typer.Option("--subscription", help="FQL that picks its events.")]
 
@@ -35,6 +38,7 @@ def create(
     url: Annotated[str, typer.Option("--url", help="Where its events are posted to.")],
     source: Sources = None,
     secret: Secret = None,
+    signing_secret: SigningSecret = None,
     header: Headers = None,
     subscription: Subscription = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Made, but not fed yet.")] = False,
@@ -43,7 +47,7 @@ def create(
     """A new webhook destination; without --source it gets the events of every source there is now."""
     api = control()
     sources = source or [one["id"] for one in api.all_of("sources")]
-    body = fields(name, url, sources, secret, header, subscription)
+    body = fields(name, url, sources, {"secret": secret, "signing_secret": signing_secret}, header, subscription)
     show_one(api.post("/control/destinations", {**body, "type": "webhook", "enabled": not disabled}), as_json)
 
 
@@ -60,15 +64,26 @@ def update(
     url: Url = None,
     source: Sources = None,
     secret: Secret = None,
+    signing_secret: SigningSecret = None,
     header: Headers = None,
     subscription: Subscription = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what is given and leave the rest."""
-    body = fields(name, url, source, secret, header, subscription)
+    body = fields(name, url, source, {"secret": secret, "signing_secret": signing_secret}, header, subscription)
     if not body:
         raise Trouble("nothing to change was given")
     show_one(control().patch(f"/control/destinations/{destination}", body), as_json)
+
+
+@app.command("rotate-secret")
+def rotate_secret(
+    destination: DestinationId,
+    overlap: Annotated[int, typer.Option("--overlap", help="Seconds for which the one before stays valid.")] = 86_400,
+    as_json: AsJson = False,
+) -> None:
+    """A new signing secret, shown this once; the one before it stays valid for a while."""
+    show_one(control().post(f"/control/destinations/{destination}/rotate-secret", {"overlap_s": overlap}), as_json)
 
 
 @app.command()
@@ -84,6 +99,29 @@ def disable(destination: DestinationId, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def pause(
+    destination: DestinationId,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever wonders.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Send it nothing until it is resumed; its queue still fills."""
+    body = {"reason": reason} if reason else {}
+    show_one(control().post(f"/control/destinations/{destination}/pause", body), as_json)
+
+
+@app.command()
+def resume(destination: DestinationId, as_json: AsJson = False) -> None:
+    """Let its events flow again; try one at once that is closed because it failed."""
+    show_one(control().post(f"/control/destinations/{destination}/resume"), as_json)
+
+
+@app.command()
+def gate(destination: DestinationId, as_json: AsJson = False) -> None:
+    """Whether its events flow, and why not."""
+    show_one(control().get(f"/control/destinations/{destination}/gate"), as_json)
+
+
+@app.command()
 def delete(destination: DestinationId) -> None:
     """Remove a destination, its queue and what waits in it."""
     control().delete(f"/control/destinations/{destination}")
@@ -94,16 +132,12 @@ def fields(
     name: str | None,
     url: str | None,
     sources: list[str] | None,
-    secret: str | None,
+    secrets: dict[str, str | None],
     headers: list[str] | None,
     subscription: str | None,
 ) -> dict[str, Any]:
     """What was given, in the API's shape."""
-    settings: dict[str, Any] = {}
-    if url is not None:
-        settings["url"] = url
-    if secret is not None:
-        settings["secret"] = secret
+    settings: dict[str, Any] = {key: value for key, value in {"url": url, **secrets}.items() if value is not None}
     if headers:
         settings["headers"] = dict(header_in(text) for text in headers)
     given = {

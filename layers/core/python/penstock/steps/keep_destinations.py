@@ -15,14 +15,15 @@ from typing import NamedTuple, Protocol
 import msgspec
 from msgspec import UNSET
 
-from penstock.domain import destinations, webhook_settings
+from penstock.domain import audit, destinations, signature, webhook_settings
 from penstock.domain.config import Change, Create, Remove, Require, Step
 from penstock.domain.destinations import Destination, DestinationChange, NewDestination, Unfinished
 from penstock.domain.paging import Window
 from penstock.domain.sources import Source
 from penstock.domain.tokens import Caller
-from penstock.domain.webhook_settings import Plain, Secrets, WebhookSettings, WebhookSettingsChange
+from penstock.domain.webhook_settings import NewSecret, Plain, Rotation, Secrets
 from penstock.errors import Invalid, NotFound, QueueUnavailable, Unavailable
+from penstock.steps.keep_alerts import forget_alerts
 from penstock.steps.record import Ledger, settled
 
 ABANDONED_AFTER_S = 120.0  # longer than any request can take
@@ -56,6 +57,12 @@ class Mappings(Protocol):
         """Every mapping of the queue; `known_id` is the one that is remembered, where there is one."""
 
 
+class Gates(Protocol):
+    """What is noted of destinations while they are sent to. Raises `StoreUnavailable`."""
+
+    def forget(self, workspace_id: str, destination_id: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Works:
     """All that making a destination takes."""
@@ -64,6 +71,7 @@ class Works:
     cipher: Cipher
     queues: Queues
     mappings: Mappings
+    gates: Gates
     allow_loopback: bool
 
 
@@ -83,7 +91,7 @@ def create_destination(works: Works, caller: Caller, wanted: NewDestination) -> 
         subscription=wanted.subscription,
         schema_changes=wanted.schema_changes,
         delivery=wanted.delivery,
-        **_kept(works, caller.workspace_id, destination_id, wanted.settings)._asdict(),
+        **_kept(works, caller.workspace_id, destination_id, *webhook_settings.split(wanted.settings))._asdict(),
         queue_url="",
         mapping_id="",
         created_at=at,
@@ -121,9 +129,11 @@ def change_destination(works: Works, caller: Caller, destination_id: str, change
         before = works.ledger.get(Destination, caller.workspace_id, destination_id)
         after = destinations.changed(before, change, works.ledger.now())
         if change.settings is not UNSET:
-            settings = _resolved(works, before, change.settings)
+            known = _opened(works, before)
+            settings = webhook_settings.changed(webhook_settings.joined(before.settings, known), change.settings)
             webhook_settings.check(settings, works.allow_loopback)
-            after = msgspec.structs.replace(after, **_kept(works, before.workspace_id, before.id, settings)._asdict())
+            plain, secrets = webhook_settings.split(settings)
+            after = _holding(works, after, plain, webhook_settings.followed(secrets, known))
         added = [source_id for source_id in after.source_ids if source_id not in before.source_ids]
         steps = [Change(before, after), *_required(after, added)]
         clashes = works.ledger.commit(caller, "destination.changed", before, steps, destinations.fields_of(change))
@@ -131,6 +141,22 @@ def change_destination(works: Works, caller: Caller, destination_id: str, change
         return None if clashes else after
 
     return settled(attempt)
+
+
+def rotate_signing_secret(works: Works, caller: Caller, destination_id: str, rotation: Rotation) -> NewSecret:
+    """A new signing secret, its first or one beside which the one before it is valid for a while."""
+
+    def attempt() -> Secrets | None:
+        before, now = works.ledger.get(Destination, caller.workspace_id, destination_id), works.ledger.clock()
+        new = signature.made_of(works.ledger.chance(signature.NEW_KEY_LENGTH))
+        secrets = webhook_settings.rotated(_opened(works, before), new, now, rotation.overlap_s)
+        after = msgspec.structs.replace(before, updated_at=audit.iso(now))
+        steps = [Change(before, _holding(works, after, before.settings, secrets))]
+        fields = ("settings.signing_secret",)
+        clashes = works.ledger.commit(caller, "destination.secret_rotated", before, steps, fields)
+        return None if clashes else secrets
+
+    return webhook_settings.shown_once(settled(attempt))
 
 
 def delete_destination(works: Works, caller: Caller, destination_id: str) -> None:
@@ -161,6 +187,8 @@ def sweep(works: Works, workspace_id: str) -> None:
 def _take_down(works: Works, item: Unfinished) -> None:
     works.mappings.delete(item.id, item.mapping_id)
     works.queues.delete(item.id)
+    works.gates.forget(item.workspace_id, item.id)
+    forget_alerts(works.ledger, item.workspace_id, item.id)
     works.ledger.store.commit([Remove(item)], None)
 
 
@@ -200,17 +228,17 @@ class _Kept(NamedTuple):
     secrets: bytes | None
 
 
-def _kept(works: Works, workspace_id: str, destination_id: str, settings: WebhookSettings) -> _Kept:
-    plain, secrets = webhook_settings.split(settings)
+def _holding(works: Works, item: Destination, plain: Plain, secrets: Secrets) -> Destination:
+    return msgspec.structs.replace(item, **_kept(works, item.workspace_id, item.id, plain, secrets)._asdict())
+
+
+def _kept(works: Works, workspace_id: str, destination_id: str, plain: Plain, secrets: Secrets) -> _Kept:
     context = _context(workspace_id, destination_id)
     sealed = works.cipher.encrypt(webhook_settings.packed(secrets), context) if secrets else None
     return _Kept(plain, webhook_settings.names(secrets), sealed)
 
 
-def _resolved(works: Works, item: Destination, change: WebhookSettingsChange) -> WebhookSettings:
-    """The whole settings after a change, masks replaced by the secrets that they stand for."""
-    secrets = Secrets()
-    if item.secrets is not None:
-        opened = works.cipher.decrypt(item.secrets, _context(item.workspace_id, item.id))
-        secrets = webhook_settings.unpacked(opened)
-    return webhook_settings.changed(webhook_settings.joined(item.settings, secrets), change)
+def _opened(works: Works, item: Destination) -> Secrets:
+    if item.secrets is None:
+        return Secrets()
+    return webhook_settings.unpacked(works.cipher.decrypt(item.secrets, _context(item.workspace_id, item.id)))

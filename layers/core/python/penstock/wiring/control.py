@@ -15,7 +15,9 @@ from botocore.session import get_session
 from penstock import settings
 from penstock.adapters import plan_validator
 from penstock.adapters.change_feed import ChangeFeed
+from penstock.adapters.chores import ChoreQueue
 from penstock.adapters.config_store import ConfigStore, Place
+from penstock.adapters.gate_table import GateTable
 from penstock.adapters.operator_secret import OperatorSecret
 from penstock.adapters.queue_mapping import MappingPlan, QueueMapping
 from penstock.adapters.queue_provision import QueueProvision
@@ -24,12 +26,15 @@ from penstock.adapters.secret_cipher import SecretCipher
 from penstock.domain.ids import ALPHABET
 from penstock.domain.tracking_plan import Compiled, NewPlan
 from penstock.settings import Settings
-from penstock.steps import read_schema
+from penstock.steps import keep_replays, read_health, read_letters, read_schema, trace_event
 from penstock.steps.authenticate import OperatorToken
+from penstock.steps.keep_alerts import AlertWorks
 from penstock.steps.keep_destinations import Works
 from penstock.steps.look_up import LookUp
 from penstock.steps.read_schema import answer
 from penstock.steps.record import Ledger
+from penstock.steps.switch_gates import GateWorks
+from penstock.wiring import insight, letters
 
 SCHEMAS_IN_MEMORY = 64
 
@@ -38,6 +43,12 @@ SCHEMAS_IN_MEMORY = 64
 class Ports:
     ledger: Ledger
     works: Works
+    gates: GateWorks
+    health: read_health.Ports
+    trace: trace_event.Ports
+    alerts: AlertWorks
+    letters: read_letters.Ports
+    replays: keep_replays.Works
     operator: OperatorToken
     schema: read_schema.Ports
     compiled_plan: Callable[[NewPlan], Compiled]
@@ -51,17 +62,32 @@ def ports() -> Ports:
     store = ConfigStore(Place(given.config_table, given.audit_table, given.region))
     ledger = Ledger(store, _chance, time.time)
     plan = MappingPlan(given.stage, given.queue_prefix, given.deliver_function_arn, given.deliver_concurrency)
+    dynamodb, sqs = client("dynamodb"), client("sqs")
+    kept = letters.Letters(client, given)
+    gates = GateTable(dynamodb, given.gates_table, time.time)
     works = Works(
         ledger,
         SecretCipher(client("kms"), given.secrets_key_arn),
-        QueueProvision(client("sqs"), given.stage, given.queue_prefix, given.visibility_timeout_s),
+        QueueProvision(sqs, given.stage, given.queue_prefix, given.visibility_timeout_s),
         QueueMapping(client("lambda"), plan, time.sleep),
+        gates,
         given.allow_loopback,
     )
     secret = OperatorSecret(client("secretsmanager"), given.operator_secret_arn)
     operator = OperatorToken(secret.read, time.monotonic)
     return Ports(
-        ledger, works, operator, _schema(client("dynamodb"), given), plan_validator.compiled, given.longest_wait_s
+        ledger,
+        works,
+        GateWorks(ledger, gates, ChoreQueue(sqs, given.chores_url)),
+        insight.health(dynamodb, sqs, given),
+        insight.trace(dynamodb, ledger, kept, given),
+        insight.alerts(dynamodb, ledger, given),
+        read_letters.Ports(kept.index, kept.bodies),
+        letters.replays(client, ledger, kept, given),
+        operator,
+        _schema(dynamodb, given),
+        plan_validator.compiled,
+        given.longest_wait_s,
     )
 
 
