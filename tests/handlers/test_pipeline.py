@@ -33,6 +33,7 @@ STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/penstock-test-events"
 ENVIRONMENT = {
     "AWS_REGION": REGION,
     "PENSTOCK_STREAM_ARN": STREAM,
+    "PENSTOCK_BULK_STREAM_ARN": STREAM.replace("-events", "-bulk"),
     "PENSTOCK_RECEIPTS_TABLE": "penstock-test-receipts",
     "PENSTOCK_PROGRESS_TABLE": "penstock-test-progress",
     "PENSTOCK_DEDUP_TABLE": "penstock-test-dedup",
@@ -243,6 +244,18 @@ def test_a_replayed_record_is_absorbed(cloud: Cloud) -> None:
     assert cloud.received() == []
     assert cloud.tool.numbers == [1, 2]
     assert cloud.books == Books(accepted=2, delivered=2)
+
+
+def test_what_a_client_sends_again_the_next_day_is_left_out_and_counted(cloud: Cloud) -> None:
+    fan_out(kinesis_event(cloud.run(1), cloud.run(1, key="grace")), Context())
+    again = kinesis_event(cloud.run(1, 2), first=3)
+    again["Records"][0]["kinesis"]["approximateArrivalTimestamp"] += 9 * 3600
+    for _ in range(2):
+        assert fan_out(again, Context()) == {"batchItemFailures": []}
+    bodies = [json.loads(record["body"])["run"] for record in cloud.received()]
+    sent = [(body["key"], each["properties"]["n"]) for body in bodies for each in body["events"]]
+    assert sorted(sent) == [("ada", 1), ("ada", 2), ("grace", 1)]
+    assert cloud.books == Books(accepted=3, duplicates=1)
 
 
 def test_a_deleted_destination_takes_nothing_more_and_stops_nobody(cloud: Cloud) -> None:
