@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import threading
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping
@@ -94,7 +95,7 @@ class Listener:
 
 
 class Wiretap:
-    """Stands between `collect`'s own client, which no botocore hook hears, and moto's server; notes what passes."""
+    """Stands between our own client, which no botocore hook hears, and moto's server; notes what passes."""
 
     def __init__(self, recorder: CallRecorder, server: str) -> None:
         tap = self
@@ -107,8 +108,8 @@ class Wiretap:
                 service = "kinesis" if self.headers["X-Amz-Target"].startswith("Kinesis") else "dynamodb"
                 recorder.note(service, self.headers["X-Amz-Target"].rpartition(".")[2], json.loads(body))
                 with tap.forwarded(body, dict(self.headers)) as reply:
-                    answer = reply.read()
-                self.send_response(200)
+                    status, answer = reply.status, reply.read()
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -122,7 +123,10 @@ class Wiretap:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def forwarded(self, body: bytes, headers: dict[str, str]) -> Any:
-        return urllib.request.urlopen(urllib.request.Request(self._target, body, headers), timeout=30)
+        try:
+            return urllib.request.urlopen(urllib.request.Request(self._target, body, headers), timeout=30)
+        except urllib.error.HTTPError as refusal:
+            return refusal  # a condition that does not hold, and what else is an answer
 
 
 def http_event(method: str, path: str, route: str, body: Any = None, token: str | None = None, **query: str) -> Json:
@@ -370,6 +374,17 @@ def unreadable(record: Json) -> Json:
     return record | {"kinesis": record["kinesis"] | {"data": base64.b64encode(b"garbage").decode()}}
 
 
+def fanned_out(functions: Functions, records: list[Json], tap: Wiretap) -> None:
+    """Events, a record that nobody can read, and a key that fills its day of claims."""
+    sent = {"type": "track", "event": "Crowd", "integrations": {"All": False}}
+    crowd = iam_schema.with_events(records[0], 9, *[sent | {"messageId": f"crowd-{n}"} for n in range(501)])
+    tapped = {"AWS_ENDPOINT_URL_KINESIS": tap.url, "AWS_ENDPOINT_URL_DYNAMODB": tap.url}
+    answer = functions.call("fanout", {"Records": [*records, unreadable(records[0]), crowd]}, **tapped)
+    for name in tapped:
+        del os.environ[name]
+    assert answer == {"batchItemFailures": []}, answer
+
+
 def torn_down(functions: Functions, cloud: Cloud) -> None:
     """The custom resource's last call, on a bucket with versions of an object in it."""
     s3 = boto3.client("s3")
@@ -395,7 +410,7 @@ def run(templates: Mapping[str, Any], recorder: CallRecorder) -> Cloud:
     changes(functions, made, tool)
     tap = Wiretap(recorder, os.environ["AWS_ENDPOINT_URL"])
     records = collected(functions, made["source"]["write_keys"][0]["key"], tap)
-    functions.call("fanout", {"Records": [*records, unreadable(records[0])]}, AWS_ENDPOINT_URL_KINESIS=tap.url)
+    fanned_out(functions, records, tap)
     delivered(functions, made["destination"]["id"], tool)
     iam_schema.schemas(functions.call, functions.control, made, records[0], cloud, tap.url)
     deletions(functions, made)
