@@ -21,6 +21,7 @@ DEDUPLICATED_S = 300.0
 KEPT_S = 14 * 86_400.0
 LOOKED_AT = 120_000
 MOST_IN_FLIGHT = 120_000
+NEW, ABSORBED, LATE = "new", "absorbed", "late"  # sent again within five minutes, and after them
 
 
 class ReceiptExpired(Exception):
@@ -68,19 +69,19 @@ class Fifo:
     numbers: int = 0
     changed: Callable[[], None] = lambda: None
 
-    def take(self, group: str, dedup_id: str, body: str) -> float | None:
-        """Whether it is new is not told to the sender; when it was taken before, if ever, is told to the simulator."""
+    def take(self, group: str, dedup_id: str, body: str) -> str:
+        """The sender is told that it is taken, in any case; the simulator, as what."""
         now = self.clock()
         before = self.seen.get((group, dedup_id))
         if before is not None and now - before < DEDUPLICATED_S:
-            return None
+            return ABSORBED
         self.seen[group, dedup_id] = now
         self.numbers += 1
         message = Held(self.numbers, group, dedup_id, body, now)
         self.held[message.number] = message
         self.groups.setdefault(group, deque()).append(message)
         self.changed()
-        return before
+        return NEW if before is None else LATE
 
     def receive(self, most: int = 10) -> list[Held]:
         self._expire()
@@ -191,7 +192,7 @@ class Queues:
 
     clock: Callable[[], float]
     by_url: dict[str, Fifo] = field(default_factory=dict)
-    on_taken: Callable[[str, Outgoing, bool], None] = lambda url, message, is_late: None
+    on_taken: Callable[[str, Outgoing, str], None] = lambda url, message, as_what: None
 
     def make(self, queue_url: str, **fields: Any) -> Fifo:
         return self.by_url.setdefault(queue_url, Fifo(self.clock, **fields))
@@ -202,8 +203,7 @@ class Queues:
     def send(self, queue_url: str, messages: Sequence[Outgoing]) -> set[str]:
         queue = self._queue(queue_url)
         for message in messages:
-            before = queue.take(message.group, message.id, message.body)
-            self.on_taken(queue_url, message, before is not None)
+            self.on_taken(queue_url, message, queue.take(message.group, message.id, message.body))
         return set()
 
     def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:

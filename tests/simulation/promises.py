@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import msgspec
 
-from penstock.domain.books import DEAD, DELIVERED, DeliverReceipt
+from penstock.domain.books import DELIVERED, DeliverReceipt
 from penstock.domain.job import decode_job
 from penstock.domain.letters import Letter
 from penstock.domain.run import decode_run
@@ -71,6 +71,7 @@ class _Said:
     """What receipts, letters and queues say of a destination's events, by messageId."""
 
     fates: dict[str, list[str]]
+    given_up: frozenset[str]
     letters: dict[str, Letter]
     queued: frozenset[str]
     queued_count: int
@@ -112,6 +113,21 @@ class _Check:
         for taken in self.site.taken:
             self.taken[taken.message_id].append(taken)
         self.findings.deliveries += len(self.site.taken)
+        self.names = {
+            id_: [[_message_id(raw).message_id for raw in decode_job(body).run.events] for body in bodies]
+            for id_, bodies in self.world.jobs.get(self.site.name, {}).items()
+        }
+        self.jobs_of: dict[str, list[str]] = defaultdict(list)
+        for id_, versions in self.names.items():
+            for name in dict.fromkeys(name for names in versions for name in names):
+                self.jobs_of[name].append(id_)
+        self.rerouted = frozenset(
+            name
+            for versions in self.names.values()
+            if len(set(map(tuple, versions))) > 1
+            for each in versions
+            for name in each
+        )  # a late replay of fan-out chose others, by settings that were changed in between
         self.said = self._said()
         self.order()
         self.repetitions()
@@ -123,24 +139,32 @@ class _Check:
         self.findings.broken[promise].append(f"{self.site.name}: {what}")
 
     def _said(self) -> _Said:
-        jobs = {id_: decode_job(body) for id_, body in self.world.jobs.get(self.site.name, {}).items()}
-        names = {id_: [_message_id(raw).message_id for raw in job.run.events] for id_, job in jobs.items()}
+        names = self.names
         events: dict[tuple[str, int], tuple[bool, str, str]] = {}
+        given_up = set()
         for row in self.world.receipts.read(WORKSPACE, self.site.name):
             if isinstance(row, DeliverReceipt):
                 for id_, job in row.jobs.items():
                     for index, code in enumerate(job.codes, job.first):
                         fate = (code != DELIVERED, row.at, row.reasons.get(code, DELIVERED))
                         events[id_, index] = min(events.get((id_, index), fate), fate)
+                        given_up |= self._at(id_, index) if code != DELIVERED else set()
         fates: dict[str, list[str]] = defaultdict(list)
         for (id_, index), (_, _, reason) in events.items():
-            fates[names[id_][index]].append(reason)
+            for name in self._at(id_, index):
+                fates[name].append(reason)
         kept = self.world.letters.kept.get((WORKSPACE, self.site.name), {})
         letters = {_message_id(letter.event).message_id: letter for letter in kept.values()}
         mapping = self.world.mappings.get(self.site.name)
         held = [each.dedup_id for each in mapping.queue.held.values()] if mapping else []
-        queued = [(id_, place) for id_ in held for place in range(len(names[id_])) if (id_, place) not in events]
-        return _Said(fates, letters, frozenset(names[id_][place] for id_, place in queued), len(queued))
+        queued = [(id_, place) for id_ in held for place in range(len(names[id_][-1])) if (id_, place) not in events]
+        given_up |= letters.keys()
+        queued_names = frozenset(names[id_][-1][place] for id_, place in queued)
+        return _Said(fates, frozenset(given_up), letters, queued_names, len(queued))
+
+    def _at(self, job_id: str, index: int) -> set[str]:
+        """Which event stood there; more than one, if a late replay of fan-out chose others."""
+        return {names[index] for names in self.names[job_id] if index < len(names)}
 
     # the promises
 
@@ -151,6 +175,8 @@ class _Check:
             if accepted is None:
                 self.broken(LOST, f"{name} was delivered and never accepted")
                 continue
+            if name in self.said.given_up:
+                continue  # those behind it have not waited for it, and rightly
             key = (accepted.event.source, accepted.event.key)
             if accepted.place < last.get(key, -1):
                 self.broken(REORDERED, f"{name} of {accepted.event.key} came after one that was accepted later")
@@ -171,7 +197,7 @@ class _Check:
         """What was noted when it happened, of this event's job or of the whole invocation that had it."""
         if first.lied:
             return "the tool lied"
-        jobs = self._jobs_of(name)
+        jobs = self.jobs_of[name]
         for notes in (first.invocation.excuses, second.invocation.echoes):
             why = notes.get("") or next((notes[job] for job in jobs if job in notes), None)
             if why is not None:
@@ -179,14 +205,6 @@ class _Check:
         if any((self.site.name, job) in self.world.late for job in jobs):
             return "a fan-out replay after five minutes"
         return None
-
-    def _jobs_of(self, name: str) -> list[str]:
-        if not hasattr(self, "_by_name"):
-            self._by_name: dict[str, list[str]] = defaultdict(list)
-            for id_, body in self.world.jobs.get(self.site.name, {}).items():
-                for raw in decode_job(body).run.events:
-                    self._by_name[_message_id(raw).message_id].append(id_)
-        return self._by_name[name]
 
     def outcomes(self) -> None:
         """Every accepted event that the destination wants has an outcome, and a true one."""
@@ -198,7 +216,7 @@ class _Check:
             if wishes == {False} and has_outcome:
                 self.broken(BOOKS, f"{name} was filtered and has an outcome")
             fates = self.said.fates.get(name, ())
-            if DELIVERED in fates and name not in self.taken:
+            if DELIVERED in fates and name not in self.taken and name not in self.rerouted:
                 self.broken(LOST, f"{name} is said to be delivered and never was")
             if name in self.taken and not fates and not self._is_gone() and name not in self.said.queued:
                 self.broken(BOOKS, f"{name} was delivered and no receipt tells of it")
@@ -215,7 +233,7 @@ class _Check:
     def letters(self) -> None:
         """Each event that was given up is kept whole, and was not given up before its time."""
         for name, fates in self.said.fates.items():
-            if DELIVERED in fates or all(each in UNSENT_REASONS for each in fates):
+            if name in self.rerouted or DELIVERED in fates or all(each in UNSENT_REASONS for each in fates):
                 continue
             letter = self.said.letters.get(name)
             if letter is None:
@@ -243,9 +261,6 @@ class _Check:
         meant = [each for each in self.accepted.values() if self._is_source(each.event)]
         if books.accepted != len(meant) and self.world.config.versions[self.site.name][0].since == 0.0:
             self.broken(BOOKS, f"{books.accepted} are said to be accepted and {len(meant)} were")
-        dead = sum(any(each.startswith(DEAD) for each in fates) for fates in self.said.fates.values())
-        if books.dead.total() != dead:
-            self.broken(BOOKS, f"{books.dead.total()} dead, and {dead} by their jobs")
 
     def _rerouted(self) -> int:
         """Events that one try of fan-out may have sent and another left out, the settings being changed in between."""

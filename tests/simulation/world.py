@@ -32,11 +32,12 @@ from penstock.steps.collect import Call
 from penstock.steps.deliver import Message
 from penstock.steps.fan_out import Message as Outgoing
 from tests.fakes_dedup import MemoryDedup
+from tests.fakes_homes import order
 from tests.fakes_pipeline import MemoryPlans, MemoryProgress, MemoryReceipts
 from tests.simulation import clients, tool
 from tests.simulation.clients import Client, Event, Unseen
 from tests.simulation.clock import Clock, Threads
-from tests.simulation.fifo import Fifo, Held, Queues
+from tests.simulation.fifo import ABSORBED, LATE, Fifo, Held, Queues
 from tests.simulation.lambdas import Failed, Function, Instance, Invocation, Memory
 from tests.simulation.poller import QueueMapping
 from tests.simulation.stores import Config, Inflow, Letters, Parked
@@ -52,6 +53,7 @@ OUTAGE_S = 60.0
 TIMEOUT_S = 60.0
 NEEDED_S = 13.0  # for one more request, and to note what was reached
 SUBSCRIPTIONS = (None, None, "properties.n > 3", 'userId = "u1"', 'type = "track" and properties.n != 5')
+TOO_LATE = "invoked after its visibility"
 TOLD = 60
 
 
@@ -68,7 +70,7 @@ class World:
         self.story: deque[str] = deque(maxlen=TOLD)
         self.config = Config(self.clock)
         self.queues = Queues(self.clock, on_taken=self._queued)
-        self.jobs: dict[str, dict[str, str]] = {}
+        self.jobs: dict[str, dict[str, list[str]]] = {}  # by destination and id, each body that its queue took
         self.attempts: Counter[str] = Counter()  # of fan-out, by record
         self.late: set[tuple[str, str]] = set()
         self.stream = Stream(self.clock, self.chance.choice((1, 2, 3)))
@@ -195,7 +197,7 @@ class World:
             "receipts": self._store(self.receipts),
             "parked": self._store(Parked()),
             "plans": MemoryPlans(),
-            "stream": Inflow(self.stream, self.weather),
+            "order": order(live=Inflow(self.stream, self.weather), threads=Threads(self.clock)),
             "threads": Threads(self.clock),
             "now": lambda: iso(self.now(instance)),
             "sleep": self.clock.sleep,
@@ -263,7 +265,8 @@ class World:
         def work(ports: Any, invocation: Invocation) -> Any:
             for message, each in zip(messages, given, strict=True):
                 if message.receipt != each.receipt or message.visible_at <= self.clock.now:
-                    invocation.echo("invoked after its visibility", message.dedup_id)
+                    invocation.echo(TOO_LATE, message.dedup_id)
+                    invocation.excuse(TOO_LATE, message.dedup_id)
                 else:
                     message.holder = invocation
             return deliver_step.deliver(batch, ports, lambda: invocation.has(NEEDED_S))
@@ -277,10 +280,11 @@ class World:
         self.tell("deliver", destination, names, outcome.delivered, [each.reason for each in outcome.troubles])
         return invocation, outcome.failed
 
-    def _queued(self, url: str, message: Outgoing, is_late: bool) -> None:
+    def _queued(self, url: str, message: Outgoing, as_what: str) -> None:
         name = url.removeprefix("https://sqs/").removesuffix(".fifo")
-        self.jobs.setdefault(name, {})[message.id] = message.body
-        if is_late:
+        if as_what != ABSORBED:
+            self.jobs.setdefault(name, {}).setdefault(message.id, []).append(message.body)
+        if as_what == LATE:
             self.late.add((name, message.id))
 
     def tell(self, *told: Any) -> None:
