@@ -49,6 +49,17 @@ def made_at_run_time(client: MakeClient, of: Stage) -> Iterator[str]:
     yield from (f"queue {each.rsplit('/', 1)[-1]}" for each in sweep.queues(client, of))
 
 
+def queues(client: MakeClient, of: Stage) -> Iterator[str]:
+    """Those that the deploy made."""
+    pages = client("sqs").get_paginator("list_queues").paginate(QueueNamePrefix=f"{of.prefix}-")
+    names = [url.rsplit("/", 1)[-1] for page in pages for url in page.get("QueueUrls", [])]
+    yield from (f"queue {name}" for name in names if not name.startswith(of.queue_prefix))
+
+
+def schedules(client: MakeClient, of: Stage) -> Iterator[str]:
+    return _named(client("scheduler"), "list_schedules", "Schedules", "Name", f"{of.prefix}-", "schedule")
+
+
 def tables(client: MakeClient, of: Stage) -> Iterator[str]:
     for page in client("dynamodb").get_paginator("list_tables").paginate():
         yield from (f"table {name}" for name in page["TableNames"] if name.startswith(f"{of.prefix}-"))
@@ -126,6 +137,8 @@ SEARCHES = (
     functions,
     layers,
     made_at_run_time,
+    queues,
+    schedules,
     tables,
     streams,
     buses,

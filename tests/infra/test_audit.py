@@ -41,12 +41,26 @@ def layer(client: MakeClient, name: str) -> None:
     client("lambda").publish_layer_version(LayerName=name, Content={"ZipFile": b"-"})
 
 
+def schedule(client: MakeClient, name: str) -> None:
+    client("scheduler").create_schedule(
+        Name=name,
+        ScheduleExpression="rate(1 minute)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": "arn:aws:lambda:us-east-1:123456789012:function:f",
+            "RoleArn": "arn:aws:iam::123456789012:role/r",
+        },
+    )
+
+
 LEAVINGS: dict[str, Callable[[MakeClient, str], object]] = {
     "stack": lambda client, name: stack(client, f"penstock-{name}-state"),
     "function": lambda client, name: function(client, f"penstock-{name}-collect"),
     "layer": lambda client, name: layer(client, f"penstock-{name}-core"),
     "table": lambda client, name: table(client, f"penstock-{name}-config"),
     "stream": lambda client, name: client("kinesis").create_stream(StreamName=f"penstock-{name}-events", ShardCount=1),
+    "queue": lambda client, name: client("sqs").create_queue(QueueName=f"penstock-{name}-chores"),
+    "schedule": lambda client, name: schedule(client, f"penstock-{name}-tick"),
     "bucket": lambda client, name: client("s3").create_bucket(Bucket=f"penstock-{name}-state-failures"),
     "log group": lambda client, name: client("logs").create_log_group(logGroupName=f"/aws/lambda/penstock-{name}-x"),
     "API": lambda client, name: client("apigatewayv2").create_api(Name=f"penstock-{name}-control", ProtocolType="HTTP"),

@@ -9,13 +9,26 @@ from typing import Any
 
 import pytest
 
+from infra.stages import stage
 from penstock import tables
 from tests.infra.template_reading import Templates, functions, properties, resources
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("collect", "control", "fanout", "fanout_bulk", "schema", "schema_changes", "deliver", "teardown")
+NAMES = (
+    "collect",
+    "control",
+    "fanout",
+    "fanout_bulk",
+    "schema",
+    "schema_changes",
+    "deliver",
+    "deliver_slow",
+    "gatekeeper",
+    "replay",
+    "teardown",
+)
 SETTINGS = ROOT / "layers" / "core" / "python" / "penstock" / "settings.py"
 
 
@@ -54,7 +67,11 @@ def test_every_log_is_kept_for_a_while_only(templates: Templates) -> None:
 def test_a_function_has_a_role_of_its_own(name: str, templates: Templates) -> None:
     roles = [found["Role"]["Fn::GetAtt"][0] for found in functions(templates).values()]
     assert len(set(roles)) == len(roles)
-    assert len(resources(templates, "AWS::IAM::Role")) == len(roles)
+    assumed = [
+        found["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["Service"]
+        for found in properties(templates, "AWS::IAM::Role")
+    ]
+    assert sorted(assumed) == ["lambda.amazonaws.com"] * len(roles) + ["scheduler.amazonaws.com"]
 
 
 def test_no_function_writes_settings_that_nobody_reads(templates: Templates) -> None:
@@ -78,7 +95,7 @@ def feeds(templates: Templates, *names: str) -> list[Any]:
 
 
 def test_every_feed_is_read_from_its_beginning_and_what_cannot_be_handled_is_parked(templates: Templates) -> None:
-    found = properties(templates, "AWS::Lambda::EventSourceMapping")
+    found = [each for each in properties(templates, "AWS::Lambda::EventSourceMapping") if "StartingPosition" in each]
     assert len(found) == 6
     for feed in found:
         assert feed["StartingPosition"] == "TRIM_HORIZON"
@@ -118,3 +135,63 @@ def test_a_message_stays_hidden_for_six_times_as_long_as_deliver_may_run(templat
 def test_a_function_has_the_layers_and_the_guard_has_none(templates: Templates) -> None:
     layers = {name: len(found.get("Layers", [])) for name, found in functions(templates).items()}
     assert layers == {name: 0 if name == "teardown" else 2 for name in NAMES}
+
+
+def test_slow_destinations_run_on_the_same_code_as_the_healthy_with_the_same_settings(templates: Templates) -> None:
+    found = functions(templates)
+    fast, slow = found["deliver"], found["deliver_slow"]
+    for same in ("Handler", "Code", "Timeout", "Environment", "MemorySize"):
+        assert fast[same] == slow[same], same
+
+
+def test_the_gatekeeper_is_woken_by_its_chores_and_by_the_clock(templates: Templates) -> None:
+    (chores,) = feeds(templates, "ChoresFeed")
+    assert chores["BatchSize"] == 10
+    assert chores["ScalingConfig"] == {"MaximumConcurrency": 10}
+    (tick,) = properties(templates, "AWS::Scheduler::Schedule")
+    assert (tick["ScheduleExpression"], tick["FlexibleTimeWindow"]) == ("rate(1 minute)", {"Mode": "OFF"})
+    (gatekeeper,) = [key for key in resources(templates, "AWS::Lambda::Function") if key.startswith("Gatekeeper")]
+    assert tick["Target"]["Arn"] == {"Fn::GetAtt": [gatekeeper, "Arn"]}
+    assert chores["FunctionName"] == {"Ref": gatekeeper}
+
+
+def test_the_clock_may_wake_the_gatekeeper_and_do_nothing_else(templates: Templates) -> None:
+    (role,) = [
+        found["Properties"]
+        for name, found in resources(templates, "AWS::IAM::Role").items()
+        if name.startswith("TickRole")
+    ]
+    ((policy,),) = (role["Policies"],)
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    (gatekeeper,) = [key for key in resources(templates, "AWS::Lambda::Function") if key.startswith("Gatekeeper")]
+    assert (statement["Action"], statement["Resource"]) == (
+        "lambda:InvokeFunction",
+        {"Fn::GetAtt": [gatekeeper, "Arn"]},
+    )
+    assert "aws:SourceAccount" in str(role["AssumeRolePolicyDocument"])
+
+
+def test_prods_shares_leave_room_for_functions_without_one() -> None:
+    reserved = stage("prod", "us-east-1").reserved
+    assert set(reserved) <= set(NAMES)
+    assert sum(reserved.values()) <= 900
+
+
+def test_queues_of_our_own_are_encrypted_and_used_over_tls_alone(templates: Templates) -> None:
+    found = properties(templates, "AWS::SQS::Queue")
+    assert {each["QueueName"] for each in found} == {"penstock-dev-chores", "penstock-dev-replays"}
+    assert all(each["SqsManagedSseEnabled"] is True for each in found)
+    policies = properties(templates, "AWS::SQS::QueuePolicy")
+    assert len(policies) == len(found)
+    for policy in policies:
+        (refusal,) = policy["PolicyDocument"]["Statement"]
+        assert (refusal["Effect"], refusal["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_a_step_of_a_replay_comes_again_before_a_queue_has_forgotten_its_jobs(templates: Templates) -> None:
+    tickets = next(each for each in properties(templates, "AWS::SQS::Queue") if each["QueueName"].endswith("-replays"))
+    timeout_s = functions(templates)["replay"]["Timeout"]
+    assert timeout_s < tickets["VisibilityTimeout"] < 300 - timeout_s
+    assert "RedrivePolicy" not in tickets
+    (feed,) = feeds(templates, "ReplaysFeed")
+    assert (feed["BatchSize"], feed["ScalingConfig"]) == (1, {"MaximumConcurrency": 5})

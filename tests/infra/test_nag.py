@@ -20,6 +20,7 @@ ACCEPTED = {
     "AwsSolutions-IAM5": "resources that are made at run time, and actions that know no narrower resource",
     "AwsSolutions-L1": "the runtime moves with the lock file",
     "AwsSolutions-S1": "the bucket for what could not be handled has no access log",
+    "AwsSolutions-SQS3": "a chore that is lost is found again by the schedule",
     "AwsSolutions-SMG4": "a person rotates the operator's token",
 }
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from infra import gatekeeper
 from infra.bundles import ROOT
 from infra.stages import Stage, stage
 from infra.sweep import QUIET_S
@@ -58,6 +59,10 @@ def test_the_commands_that_are_named_exist() -> None:
 def test_the_numbers_of_isolation_hold() -> None:
     prod = stage("prod", "us-east-1")
     assert f"`prod`'s {prod.reserved['deliver']} hold {prod.reserved['deliver'] // 2} destinations" in GUIDE
+    slow = prod.reserved["deliver_slow"]
+    assert f"`deliver_slow`'s {slow} hold {slow // 2} slow ones" in GUIDE
+    probes = prod.reserved["gatekeeper"] * gatekeeper.CHORES_AT_ONCE
+    assert f"`gatekeeper`'s {prod.reserved['gatekeeper']} hold {probes} probes at once" in GUIDE
     assert queue_mapping.BATCH_SIZE == 10
     assert QUIET_S == 60
 
