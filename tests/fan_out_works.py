@@ -10,9 +10,11 @@ from typing import Any
 from penstock.domain.job import decode_job
 from penstock.domain.routing import Route
 from penstock.steps.fan_out import Outcome, Ports, Record, fan_out
+from tests import fakes_homes
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, route, url_of
 from tests.builders_plans import compiled, properties_of, rule
 from tests.fakes_dedup import MemoryDedup
+from tests.fakes_homes import MemoryHomes
 from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts, MemoryStream
 
 OTHER = "dst_bbbbbbbbbbbb"
@@ -31,6 +33,9 @@ class Works:
     plans: MemoryPlans = field(default_factory=MemoryPlans)
     stream: MemoryStream = field(default_factory=MemoryStream)
     threads: Executor = field(default_factory=Inline)
+    bulk: MemoryStream = field(default_factory=MemoryStream)
+    homes: MemoryHomes = field(default_factory=MemoryHomes)
+    looks: list[float] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -48,7 +53,7 @@ class Works:
             self.receipts,
             self.parked,
             self.plans,
-            self.stream,
+            fakes_homes.order(live=self.stream, bulk=self.bulk, homes=self.homes, sleep=self.looks.append),
             self.threads,
             lambda: AT,
             self.pauses.append,

@@ -36,7 +36,8 @@ from tests.builders_pipeline import (
     url_of,
 )
 from tests.fakes_dedup import MemoryDedup
-from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts, MemoryStream
+from tests.fakes_homes import order
+from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 SHARDS = (SHARD, f"b-{SHARD}")
@@ -124,7 +125,7 @@ class World:
             receipts=fuse.around(self.receipts, "keep_fanout"),
             parked=MemoryParked(),
             plans=MemoryPlans(),
-            stream=MemoryStream(),
+            order=order(),
             threads=Inline(),
             now=lambda: datetime.fromtimestamp(self.now, UTC).isoformat(),
             sleep=lambda _: None,

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.books import FanoutReceipt, RecordReceipt, add_up
+from penstock.domain.home import fence_for, key_of
 from penstock.domain.job import decode_job
 from penstock.domain.subscription import parse
 from penstock.errors import QueueUnavailable, StoreUnavailable, StreamUnavailable
@@ -330,3 +331,41 @@ def test_events_of_one_record_that_share_different_contexts_stay_in_order_and_co
     assert [b"203" in bytes(job.run.context) for job in jobs] == [True, False] * 3
     books = add_up(works.receipts.read(WORKSPACE, DESTINATION))
     assert (books.accepted, books.filtered) == (9, 0)
+
+
+def test_a_run_of_a_source_that_came_back_goes_behind_what_the_bulk_stream_still_holds() -> None:
+    works = Works()
+    works.fan_out(record_of(run_of(event(1), turn=2), 1), record_of(run_of(event(2), turn=2), 2))
+    assert works.sent() == []
+    assert [run.origin for run in works.bulk.runs] == [f"{SHARD}-{1:056d}", f"{SHARD}-{2:056d}"]
+    for number, run in enumerate(works.bulk.runs, 1):
+        works.fan_out(record_of(run, number, f"b-{SHARD}"))
+    works.fan_out(record_of(run_of(event(3), turn=2), 3))
+    assert works.sent() == [1, 2, 3]
+    jobs = [decode_job(held.body) for held in works.queues.queues[url_of(DESTINATION)].held]
+    assert [job.id for job in jobs] == [f"{SHARD}-{number:056d}-0" for number in (1, 2, 3)]
+
+
+def test_a_run_of_a_source_above_its_quota_waits_until_the_live_stream_has_come_to_its_fence() -> None:
+    works = Works()
+    waiting = record_of(run_of(event(2), turn=1), 1, f"b-{SHARD}")
+    assert works.fan_out(waiting).failed == {waiting.id}
+    (fence,) = works.stream.runs
+    works.fan_out(record_of(run_of(event(1)), 1), record_of(fence, 2))
+    assert works.fan_out(waiting).failed == frozenset()
+    assert works.sent() == [1, 2]
+
+
+def test_a_fence_behind_a_refused_run_is_not_come_to() -> None:
+    works = Works(queues=Refusing([[0], [0], [0], [0]]))
+    fence = fence_for(run_of(event(2), turn=1))
+    first, second = record_of(run_of(event(1)), 1), record_of(fence, 2)
+    assert works.fan_out(first, second).failed == {first.id}
+    assert works.homes.items == {}
+
+
+def test_imports_know_no_homes() -> None:
+    works = Works()
+    works.homes.move(key_of(run_of()), 2)
+    works.fan_out(record_of(run_of(event(1), bulk=True), 1, f"b-{SHARD}"))
+    assert (works.sent(), works.looks) == ([1], [])

@@ -1,6 +1,7 @@
 """Fan out: put every run of the stream on the queues of the destinations that want its events, in order.
 
-Only what is claimed goes on (`claim`): an event whose messageId came before is left out, and counted as a duplicate.
+Only what is claimed goes on (`claim`): an event whose messageId came before is left out, and counted as a duplicate. Of
+the two streams' fan-outs only one sends a key's runs (`keep_order`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import NamedTuple, Protocol
 from penstock.domain.books import FanoutReceipt
 from penstock.domain.enforcement import records_of
 from penstock.domain.job import encode_job
-from penstock.domain.run import Run, decode_run
-from penstock.domain.stream_record import StreamRecord
+from penstock.domain.run import decode_run, encode_run
 from penstock.errors import QueueGone, QueueUnavailable
-from penstock.steps.assign import UNREADABLE, Load, Plans, Routes, Waiting, assign
+from penstock.steps import keep_order
+from penstock.steps.assign import UNREADABLE, Assigned, Load, Plans, Routes, Waiting, assign
 from penstock.steps.claim import Arrived, Dedup, arrived, claim, look
+from penstock.steps.keep_order import Entry, arrange, finish, put_in_order
 
 MOST_QUEUES_AT_ONCE = 16
 ENTRIES_PER_CALL = 10
@@ -40,12 +42,6 @@ class Message(NamedTuple):
     id: str
     group: str
     body: str
-
-
-class Stream(Protocol):
-    """Where forwarded events begin anew. Raises `StreamUnavailable`."""
-
-    def put(self, records: Sequence[StreamRecord]) -> None: ...
 
 
 class Queues(Protocol):
@@ -78,7 +74,7 @@ class Ports:
     receipts: Receipts
     parked: Parked
     plans: Plans
-    stream: Stream
+    order: keep_order.Ports
     threads: Executor
     now: Callable[[], str]
     sleep: Callable[[float], None]
@@ -95,19 +91,28 @@ class Outcome:
 
 def fan_out(records: Sequence[Record], ports: Ports) -> Outcome:
     """Raises `Unavailable` where the whole batch has to be replayed."""
-    runs, unreadable = _arrived(records, ports.parked)
-    firsts = claim(runs, look(runs, ports.now()[:10], ports.dedup), ports.dedup, ports.threads)
-    assigned = assign(firsts, ports.routes, ports.plans)
-    for record in records:
-        if record.id in assigned.unreadable:
-            ports.parked.keep(record.id, record.data)
-    _forward(assigned.forwarded, ports.stream)
+    found, unreadable = _arrived(records, ports.parked)
+    arranged = arrange([Entry(each.record_id, each.run) for each in found], ports.order)
+    sending = {found[place].run.origin or found[place].record_id: place for place in arranged.to_send}
+    runs = [found[place]._replace(record_id=record_id) for record_id, place in sending.items()]
+    assigned = _assigned(runs, ports)
+    for record_id in assigned.unreadable:
+        ports.parked.keep(record_id, encode_run(found[sending[record_id]].run))
+    forward_to = ports.order.bulk if arranged.is_bulk else ports.order.live
+    put_in_order([record for run in assigned.forwarded for record in records_of(run)], forward_to)
     settled = [ports.threads.submit(_settle, load, ports) for load in assigned.loads]
     wait(settled)  # for all of them, before any trouble is raised: nothing may be sent once the replay has begun
     for each in settled:
         each.result()
-    failed = frozenset(record_id for load in assigned.loads for record_id in load.failed)
-    return Outcome(failed, (*unreadable, *assigned.unreadable), sum(load.sent for load in assigned.loads))
+    failed = {sending[record_id] for load in assigned.loads for record_id in load.failed}
+    end = finish(arranged, min(failed, default=len(found)), ports.order)
+    again = frozenset(found[place].record_id for place in {*failed, end} if place < len(found))
+    return Outcome(again, (*unreadable, *assigned.unreadable), sum(load.sent for load in assigned.loads))
+
+
+def _assigned(runs: Sequence[Arrived], ports: Ports) -> Assigned:
+    firsts = claim(runs, look(runs, ports.now()[:10], ports.dedup), ports.dedup, ports.threads)
+    return assign(firsts, ports.routes, ports.plans)
 
 
 def _arrived(records: Sequence[Record], parked: Parked) -> tuple[list[Arrived], list[str]]:
@@ -120,21 +125,6 @@ def _arrived(records: Sequence[Record], parked: Parked) -> tuple[list[Arrived], 
             parked.keep(record.id, record.data)
             unreadable.append(record.id)
     return runs, unreadable
-
-
-def _forward(runs: Sequence[Run], stream: Stream) -> None:
-    """In order for each key: no call carries two records of one."""
-    left = [record for run in runs for record in records_of(run)]
-    while left:
-        call: dict[str, StreamRecord] = {}
-        behind = []
-        for record in left:
-            if record.partition_key in call:
-                behind.append(record)
-            else:
-                call[record.partition_key] = record
-        stream.put(list(call.values()))
-        left = behind
 
 
 def _settle(load: Load, ports: Ports) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -17,12 +17,14 @@ from penstock.adapters.aws_wire import AwsWire, WireFailed
 from penstock.adapters.dedup_table import DedupTable
 from penstock.adapters.destination_queue import DestinationQueues
 from penstock.adapters.event_stream import KinesisStream
+from penstock.adapters.home_table import HomeTable
 from penstock.adapters.parked_records import ParkedRecords
 from penstock.adapters.plan_table import PlanTable
 from penstock.adapters.receipts import ReceiptTable
 from penstock.adapters.routes import RouteTable
 from penstock.domain.sigv4 import Signer
 from penstock.settings import Settings
+from penstock.steps import keep_order
 from penstock.steps.fan_out import MOST_QUEUES_AT_ONCE, Ports
 from penstock.steps.look_up import LookUp
 from penstock.wiring.plans import plans_in_force
@@ -46,7 +48,7 @@ def given() -> Settings:
 
 @cache
 def ports() -> Ports:
-    dynamodb = _client("dynamodb", STORES)
+    dynamodb, threads = _client("dynamodb", STORES), ThreadPoolExecutor(MOST_QUEUES_AT_ONCE)
     routes = RouteTable(dynamodb, given().config_table)
     plans = PlanTable(dynamodb, given().config_table)
     return Ports(
@@ -56,15 +58,24 @@ def ports() -> Ports:
         receipts=ReceiptTable(dynamodb, given().receipts_table, time.time, new_id),
         parked=ParkedRecords(_client("s3", STORES), given().failure_bucket),
         plans=plans_in_force(plans, given().cache_fresh_s, given().cache_stale_s),
-        stream=_stream(),
-        threads=ThreadPoolExecutor(MOST_QUEUES_AT_ONCE),
+        order=_order(dynamodb, threads),
+        threads=threads,
         now=now,
         sleep=time.sleep,
     )
 
 
-def _stream() -> KinesisStream:
-    return KinesisStream(_wire("kinesis"), given().stream_arn, (WireFailed,))
+def _order(dynamodb: Any, threads: Executor) -> keep_order.Ports:
+    kinesis = _wire("kinesis")
+    return keep_order.Ports(
+        homes=HomeTable(dynamodb, given().dedup_table, time.time, time.sleep),
+        live=KinesisStream(kinesis, given().stream_arn, (WireFailed,)),
+        bulk=KinesisStream(kinesis, given().bulk_stream_arn, (WireFailed,)),
+        threads=threads,
+        clock=time.time,
+        sleep=time.sleep,
+        settles_s=given().settles_s,
+    )
 
 
 def _wire(service: str) -> AwsWire:
