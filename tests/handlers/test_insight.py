@@ -277,6 +277,14 @@ def test_a_topic_is_the_workspaces_own(world: World, topic: str, status: int) ->
     assert answer.status == status, answer
 
 
+def test_alerts_go_with_their_destination(world: World) -> None:
+    alert = world.mine.made(f"{world.path}/alerts", ALERT)
+    key = {"workspace_id": {"S": world.mine.id}, "sk": {"S": f"alert#{world.destination}.{alert['id']}"}}
+    assert "Item" in world.cloud("dynamodb").get_item(TableName="penstock-test-config", Key=key)
+    assert world.mine.call("DELETE", world.path).status == 204
+    assert "Item" not in world.cloud("dynamodb").get_item(TableName="penstock-test-config", Key=key)
+
+
 def test_a_destination_has_ten_alerts_at_most(world: World) -> None:
     for _ in range(10):
         world.mine.made(f"{world.path}/alerts", ALERT)

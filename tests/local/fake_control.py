@@ -31,6 +31,9 @@ class FakeControl:
         self.items: dict[str, dict[str, dict[str, Any]]] = {"sources": {}, "destinations": {}, "tokens": {}}
         self.schemas: list[dict[str, Any]] = []
         self.changes: list[dict[str, Any]] = []
+        self.healths: list[dict[str, Any]] = []
+        self.trace: dict[str, Any] = {"events": []}
+        self.asked: list[dict[str, str]] = []
         self.meanwhile: Callable[[], None] = lambda: None
         self._made = 0
 
@@ -46,12 +49,18 @@ class FakeControl:
         app.router.add_get(schema + "/events", self.schema)
         app.router.add_get(schema + "/calls/{call}", self.schema)
         app.router.add_get(schema + "/changes", self.changed)
+        app.router.add_post("/control/destinations/{id}/rotate-secret", self.rotate_secret)
+        app.router.add_get("/control/trace", self.traced)
+        app.router.add_get("/control/destinations/{id}/health", self.healthy)
         app.router.add_get("/control/{kind}", self.listed)
         app.router.add_post("/control/{kind}", self.create)
         app.router.add_get("/control/{kind}/{id}", self.read)
         app.router.add_patch("/control/{kind}/{id}", self.change)
         app.router.add_delete("/control/{kind}/{id}", self.delete)
         return app
+
+    async def rotate_secret(self, request: web.Request) -> web.Response:
+        return web.json_response({"signing_secret": "whsec_new", **await request.json()}, status=201)
 
     async def listed(self, request: web.Request) -> web.Response:
         kind = request.match_info["kind"]
@@ -121,6 +130,17 @@ class FakeControl:
             self.meanwhile()
         found = self.changes[after : after + 2]
         return web.json_response({"changes": found, "next": str(after + len(found))})
+
+    async def healthy(self, request: web.Request) -> web.Response:
+        """Each answer but the last is incomplete."""
+        is_last = len(self.healths) == 1
+        found = self.healths[0] if is_last else self.healths.pop(0)
+        window = found["window"] | {"minutes": int(request.query["minutes"])}
+        return web.json_response(found | {"window": window, "is_complete": is_last})
+
+    async def traced(self, request: web.Request) -> web.Response:
+        self.asked.append(dict(request.query))
+        return web.json_response(self.trace)
 
     def _item(self, request: web.Request) -> dict[str, Any] | None:
         return self.items[request.match_info["kind"]].get(request.match_info["id"])

@@ -24,6 +24,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
+from penstock.domain.alerts import Alert
 from penstock.domain.audit import Entry
 from penstock.domain.config import Change, Create, Item, Remove, Require, Step, Steps, sort_key
 from penstock.domain.destinations import Destination, Unfinished
@@ -119,6 +120,16 @@ class PlanVersionRow(Row):
     created_at = UnicodeAttribute()
 
 
+class AlertRow(NamedRow):
+    metric = UnicodeAttribute()
+    threshold = NumberAttribute(null=True)
+    window_minutes = NumberAttribute()
+    webhook = UnicodeAttribute(null=True)
+    sns_topic = UnicodeAttribute(null=True)
+    enabled = BooleanAttribute()
+    updated_at = UnicodeAttribute()
+
+
 class TokenRow(NamedRow):
     hash = UnicodeAttribute()
     scopes: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)
@@ -143,6 +154,7 @@ ROWS: dict[type[Item], type[Row]] = {
     WriteKeyItem: WriteKeyRow,
     Destination: DestinationRow,
     Unfinished: UnfinishedRow,
+    Alert: AlertRow,
     Token: TokenRow,
     Plan: PlanRow,
     PlanVersion: PlanVersionRow,

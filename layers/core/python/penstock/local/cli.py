@@ -1,4 +1,7 @@
-"""The command line: `penstock up`, `down`, `status`, `send`, `tail`, `sources`, `schema`, `destinations`, `tokens`."""
+"""The command line: `penstock up`, `down`, `status`, `send`, `tail`, `trace`, and what the control API keeps.
+
+`sources`, `schema`, `destinations` and `tokens` are that.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from penstock.local import cli_destinations, cli_schema, cli_sources, cli_tokens
+from penstock.local import cli_destinations, cli_health, cli_schema, cli_sources, cli_tokens, cli_trace
 from penstock.local.cli_output import AsJson, console, errors, show_json, table
 from penstock.local.down import down as take_down
 from penstock.local.down import home_of
@@ -31,7 +34,9 @@ from penstock.local.up import up as bring_up
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(cli_sources.app, name="sources")
 app.command()(cli_schema.schema)
+cli_destinations.app.command()(cli_health.health)
 app.add_typer(cli_destinations.app, name="destinations")
+app.command()(cli_trace.trace)
 app.add_typer(cli_tokens.app, name="tokens")
 
 NoEnv = Annotated[bool, typer.Option("--no-env", help="The environment is made already.", hidden=True)]

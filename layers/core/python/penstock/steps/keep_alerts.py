@@ -94,6 +94,12 @@ def delete_alert(works: AlertWorks, caller: Caller, destination_id: str, alert_i
     works.watched.forget(_key(settled(attempt)))
 
 
+def forget_alerts(ledger: Ledger, workspace: str, destination_id: str) -> None:
+    """All rules of a destination that is gone. Raises `StoreUnavailable` with some of them still there."""
+    for item in _of(ledger, workspace, destination_id, Window(MOST_ALERTS)):
+        ledger.store.commit([Remove(item)], None)
+
+
 def _found(ledger: Ledger, workspace: str, destination_id: str, alert_id: str) -> Alert:
     return ledger.get(Alert, workspace, alerts.item_id(destination_id, alert_id))
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from penstock.domain import alerts, health
 from penstock.domain.alerts import Alert, AlertState, Key, Measured, Notice, Turn
-from penstock.domain.config import Item, Remove, Step, Steps
+from penstock.domain.config import Item
 from penstock.domain.delivery import Answer
 from penstock.domain.destinations import Destination
 from penstock.domain.gate import GateState
 from penstock.errors import StoreChanged, Unavailable
 from penstock.steps import read_health
 from penstock.steps.read_health import Reading
+
+I = TypeVar("I", bound=Item)  # noqa: E741
 
 EVERY_S = 60.0
 MOST_AT_ONCE = 100
@@ -46,9 +48,7 @@ class Watched(Protocol):
 class Store(Protocol):
     """Configuration. Raises `StoreUnavailable`."""
 
-    def find(self, kind: type, workspace_id: str, item_id: str) -> Item | None: ...
-
-    def commit(self, steps: Steps, entry: None) -> Sequence[Step]: ...
+    def find(self, kind: type[I], workspace_id: str, item_id: str) -> I | None: ...
 
 
 class Tool(Protocol):
@@ -100,8 +100,8 @@ def _looked_at(turn: Turn, read: dict[tuple[str, str, int], Reading], ports: Por
     workspace, destination_id, alert_id = turn.key
     item = ports.store.find(Destination, workspace, destination_id)
     alert = ports.store.find(Alert, workspace, alerts.item_id(destination_id, alert_id))
-    if not isinstance(item, Destination) or not isinstance(alert, Alert):
-        _forgotten(turn.key, alert, ports)
+    if item is None or alert is None:
+        ports.watched.forget(turn.key)  # it was deleted, or its destination was
         return None
     if not alert.enabled:
         return None
@@ -114,13 +114,6 @@ def _looked_at(turn: Turn, read: dict[tuple[str, str, int], Reading], ports: Por
     if after != turn.state:
         ports.watched.save(turn, after)
     return None if after.is_told else _told(turn, alert, item, after, ports)
-
-
-def _forgotten(key: Key, alert: Item | None, ports: Ports) -> None:
-    """A rule that was deleted, or whose destination was."""
-    if alert is not None:
-        ports.store.commit([Remove(alert)], None)
-    ports.watched.forget(key)
 
 
 def _measured(reading: Reading) -> Measured:
