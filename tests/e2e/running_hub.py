@@ -65,7 +65,7 @@ class RunningHub:
         number = next(NUMBERS)
         source = self.control.post("/control/sources", {"name": f"Source {number}"})
         pipe = Pipe(self, source["id"], source["write_keys"][0]["key"])
-        for letter in "abc"[:destinations]:
+        for letter in "abcdefghijklmnop"[:destinations]:
             pipe.add_destination(f"Hook {number}{letter}", f"/{number}{letter}")
         wait_for_effect()
         return pipe

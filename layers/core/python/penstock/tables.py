@@ -8,6 +8,7 @@ receipts  workspace_id#destination_id | …    the books: one row per invocation
 progress  workspace_id#destination_id | job  what a failing job has reached: done, attempts, next try
 dedup     workspace_id#source_id#group | …   an ordering key: which record claimed which messageId on which day
 letters   workspace_id#destination_id | …    what it did not take, by the stream's order, and replays of that
+overflow  workspace_id#destination_id#group  a lane's jobs that wait outside the queue, and the lane's own item
 gates     workspace_id#destination_id | …    `gate`: whether a destination's events flow; `rate`: how fast they may
 
 Of the schemas, where an event is the digest of its call and name:
@@ -70,6 +71,9 @@ LETTERS = Table(
     ),
 )  # fmt: skip
 DEDUP = Table("dedup", "owner", "sk", ttl="expires_at")
+OVER = "over_"  # what the attribute of a key's item begins with that says at which destination it overflows
+OVERFLOW_BY_DESTINATION = "by_destination"
+OVERFLOW = Table("overflow", "owner", "sk", index=Index(OVERFLOW_BY_DESTINATION, "of", "owner", ("tail",)))
 PLACES = Table("places", "owner", "sk", feeds="schema_changes")
 SCHEMAS_BY_SOURCE = "by_source"
 SCHEMAS = Table(
@@ -82,7 +86,7 @@ SCHEMAS = Table(
 )
 CHANGES = Table("changes", "owner", "sk", feeds="schema_changes")
 
-ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS, LETTERS, DEDUP, GATES, PLACES, SCHEMAS, CHANGES)
+ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS, LETTERS, DEDUP, GATES, OVERFLOW, PLACES, SCHEMAS, CHANGES)
 
 
 def owner(workspace_id: str, destination_id: str) -> str:

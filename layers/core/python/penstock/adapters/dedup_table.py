@@ -49,8 +49,6 @@ class _Value(msgspec.Struct, gc=False):
     S: str = ""
     N: str = "0"
     B: bytes = b""
-    SS: list[str] = []
-    M: dict[str, _Value] = {}
 
 
 _Item: TypeAlias = dict[str, _Value]
@@ -228,12 +226,7 @@ def _claims(item: _Item) -> Claims:
 
 
 def _state(item: _Item) -> KeyState:
-    over = item["over"].M if "over" in item else {}
-    return KeyState(
-        home=item["home"].S if "home" in item else KeyState().home,
-        behind=frozenset(item["behind"].SS if "behind" in item else ()),
-        over={name: value.S for name, value in over.items()},
-    )
+    return KeyState(over=frozenset(name.removeprefix(tables.OVER) for name in item if name.startswith(tables.OVER)))
 
 
 def _key(owner: Owner, sort_key: str, id_: str | None = None) -> _Key:

@@ -43,11 +43,9 @@ class Owner(NamedTuple):
 
 
 class KeyState(NamedTuple):
-    """Which stream's fan-out sends a key's events, what it has to send before that changes, what overflowed where."""
+    """What is known of an ordering key besides its claims: `over` are the lanes of it that overflow, by destination."""
 
-    home: str = "live"
-    behind: frozenset[str] = frozenset()
-    over: Mapping[str, str] = {}
+    over: frozenset[str] = frozenset()
 
 
 class Wanted(NamedTuple):

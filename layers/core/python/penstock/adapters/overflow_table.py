@@ -1,0 +1,263 @@
+"""The table `overflow`: lanes whose jobs wait outside their queue, and the marks of keys that have such lanes.
+
+A lane's item hands out numbers to jobs that are appended, and is there for as long as the lane overflows.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock import tables
+from penstock.domain.dedup import Owner
+from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
+from penstock.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+LANE = "lane"
+REFUSED = "ConditionalCheckFailedException"
+MOST_WRITES = 25  # that DynamoDB takes in one call
+TRIES = 4
+
+
+class Job(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def body(self) -> str: ...
+
+
+class OverflowTable:
+    """Every method raises `StoreUnavailable`."""
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        keys_table: str,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._keys_table = keys_table
+        self._clock = clock
+        self._sleep = sleep
+
+    def open(self, lane: LaneKey, owner: Owner) -> None:
+        """Have the lane overflow from now on, if it does not yet; the key is marked last."""
+        self._update(
+            lane,
+            "SET tail = if_not_exists(tail, :none), parked = if_not_exists(parked, :none), "
+            "touched_at = :now, #of = :of",
+            {":none": _number(0), ":now": _number(self._clock()), ":of": {"S": _destination(lane)}},
+            names={"#of": "of"},
+        )
+        self._mark(owner, lane, "SET #mark = :yes", {":yes": {"BOOL": True}})
+
+    def unmark(self, lane: LaneKey, owner: Owner) -> None:
+        """The key's jobs go to the queue again: its lane was released."""
+        self._mark(owner, lane, "REMOVE #mark", None)
+
+    def append(self, lane: LaneKey, jobs: Sequence[Job]) -> bool:
+        """Store jobs behind all that are there; False where the lane does not overflow any more."""
+        last = self._numbers(lane, "tail", len(jobs))
+        if last is None:
+            return False
+        first = last - len(jobs) + 1
+        self._put(lane, [(appended_place(number), job) for number, job in enumerate(jobs, first)])
+        return True
+
+    def park(self, lane: LaneKey, parking: int, jobs: Sequence[Job]) -> None:
+        """Store jobs that were in the queue: before all that are there, but behind those of the same parking."""
+        last = self._numbers(lane, "parked", len(jobs), parking)
+        if last is None:
+            raise StoreUnavailable("DynamoDB: a lane was released while it was parked")
+        first = last - len(jobs) + 1
+        self._put(lane, [(parked_place(parking, number), job) for number, job in enumerate(jobs, first)])
+
+    def lanes(self, workspace: str, destination: str, most: int) -> list[LaneKey]:
+        """Lanes of a destination that overflow, so many at most."""
+        answer = self._asked(
+            lambda: self._client.query(
+                TableName=self._table,
+                IndexName=tables.OVERFLOW_BY_DESTINATION,
+                KeyConditionExpression="#of = :of",
+                ExpressionAttributeNames={"#of": "of"},
+                ExpressionAttributeValues={":of": {"S": tables.owner(workspace, destination)}},
+                Limit=most,
+            )
+        )
+        return [LaneKey(*item["owner"]["S"].split("#")) for item in answer["Items"]]
+
+    def state(self, lane: LaneKey) -> LaneState | None:
+        """None where the lane does not overflow."""
+        key = _key(lane, LANE)
+        item = self._asked(lambda: self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True))
+        found = item.get("Item")
+        if found is None:
+            return None
+        return LaneState(
+            tail=int(found["tail"]["N"]),
+            parked=int(found["parked"]["N"]),
+            touched_at=float(found["touched_at"]["N"]),
+            parking=int(found.get("parking", {"N": "0"})["N"]),
+        )
+
+    def stored(self, lane: LaneKey, most: int) -> list[Stored]:
+        """The jobs that go back to the queue next, in order."""
+        found: list[Stored] = []
+        for item in self._items(lane):
+            body = zlib.decompress(item["body"]["B"]).decode()
+            found.append(Stored(item["sk"]["S"], item["id"]["S"], body))
+            if len(found) == most:
+                break
+        return found
+
+    def count(self, workspace: str, destination: str, most: int) -> int:
+        """Jobs of a destination that are in the overflow, of so many lanes at most."""
+        return sum(sum(1 for _ in self._items(lane, "sk")) for lane in self.lanes(workspace, destination, most))
+
+    def remove(self, lane: LaneKey, places: Sequence[str]) -> None:
+        """Forget jobs that the queue has."""
+        requests = [{"DeleteRequest": {"Key": _key(lane, place)}} for place in places]
+        self._write(requests)
+
+    def release(self, lane: LaneKey, seen: LaneState) -> bool:
+        """Give the lane up, unless a job has come since it was seen."""
+        try:
+            self._client.delete_item(
+                TableName=self._table,
+                Key=_key(lane, LANE),
+                ConditionExpression="tail = :tail AND parked = :parked",
+                ExpressionAttributeValues={":tail": _number(seen.tail), ":parked": _number(seen.parked)},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == REFUSED:
+                return False
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        return True
+
+    def _numbers(self, lane: LaneKey, counter: str, count: int, parking: int | None = None) -> int | None:
+        """The last of so many new numbers; None where there is no such lane."""
+        sets, values = "touched_at = :now", {":now": _number(self._clock()), ":count": _number(count)}
+        if parking is not None:
+            sets, values = f"{sets}, parking = :parking", values | {":parking": _number(parking)}
+        try:
+            answer = self._client.update_item(
+                TableName=self._table,
+                Key=_key(lane, LANE),
+                UpdateExpression=f"SET {sets} ADD #counter :count",
+                ConditionExpression="attribute_exists(sk)",
+                ExpressionAttributeNames={"#counter": counter},
+                ExpressionAttributeValues=values,
+                ReturnValues="UPDATED_NEW",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == REFUSED:
+                return None
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        return int(answer["Attributes"][counter]["N"])
+
+    def _put(self, lane: LaneKey, jobs: Sequence[tuple[str, Job]]) -> None:
+        self._write(
+            [
+                {
+                    "PutRequest": {
+                        "Item": _key(lane, place)
+                        | {"id": {"S": job.id}, "body": {"B": zlib.compress(job.body.encode(), 1)}}
+                    }
+                }
+                for place, job in jobs
+            ]
+        )
+
+    def _write(self, requests: Sequence[dict[str, Any]]) -> None:
+        """All of them; what DynamoDB leaves is written again a few times."""
+        for first in range(0, len(requests), MOST_WRITES):
+            left = list(requests[first : first + MOST_WRITES])
+            for attempt in range(TRIES):
+                answer = self._asked(
+                    lambda left=left: self._client.batch_write_item(RequestItems={self._table: left})  # type: ignore[misc]
+                )
+                left = answer.get("UnprocessedItems", {}).get(self._table, [])
+                if not left:
+                    break
+                self._sleep(0.05 * 2**attempt)
+            else:
+                raise StoreUnavailable("DynamoDB: jobs are left unwritten")
+
+    def _items(self, lane: LaneKey, fields: str | None = None) -> Iterator[dict[str, Any]]:
+        start: dict[str, Any] = {"ProjectionExpression": fields} if fields else {}
+        while True:
+            answer = self._asked(
+                lambda start=start: self._client.query(  # type: ignore[misc]
+                    TableName=self._table,
+                    KeyConditionExpression="#owner = :owner AND sk < :lane",
+                    ExpressionAttributeNames={"#owner": "owner"},
+                    ExpressionAttributeValues={":owner": {"S": _owner(lane)}, ":lane": {"S": LANE}},
+                    ConsistentRead=True,
+                    **start,
+                )
+            )
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = start | {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _update(self, lane: LaneKey, expression: str, values: dict[str, Any], names: dict[str, str]) -> None:
+        self._asked(
+            lambda: self._client.update_item(
+                TableName=self._table,
+                Key=_key(lane, LANE),
+                UpdateExpression=expression,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=values,
+            )
+        )
+
+    def _mark(self, owner: Owner, lane: LaneKey, expression: str, values: dict[str, Any] | None) -> None:
+        more: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
+        self._asked(
+            lambda: self._client.update_item(
+                TableName=self._keys_table,
+                Key={"owner": {"S": tables.key_owner(*owner)}, "sk": {"S": "key"}},
+                UpdateExpression=expression,
+                ExpressionAttributeNames={"#mark": f"{tables.OVER}{lane.destination}"},
+                **more,
+            )
+        )
+
+    def _asked(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except ClientError as error:
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+
+def _destination(lane: LaneKey) -> str:
+    return tables.owner(lane.workspace, lane.destination)
+
+
+def _owner(lane: LaneKey) -> str:
+    return f"{_destination(lane)}#{lane.group}"
+
+
+def _key(lane: LaneKey, sort_key: str) -> dict[str, Any]:
+    return {"owner": {"S": _owner(lane)}, "sk": {"S": sort_key}}
+
+
+def _number(value: float) -> dict[str, str]:
+    return {"N": repr(value)}

@@ -1,0 +1,105 @@
+"""Overflow: jobs of a lane past what its queue should hold, kept in order outside it until there is room.
+
+A FIFO queue looks only at its first 120,000 messages, so one user's jobs, if there are enough of them, hide those of
+all others; and it forgets after fourteen days. Why the order holds: `docs/decisions/0018-overflow.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+DEEP = 20_000  # jobs in a queue from which on its longest lanes overflow
+DEEP_FOR_S = 60.0
+ASKED_EVERY = 1_000  # jobs that one function has sent to a queue before it asks for its depth again
+MOST_WAITING = 1_000  # jobs of one lane that one function sends to a deep queue
+MOST_LANES = 100_000  # that one function counts
+
+REFILLED_BELOW = 10_000  # jobs in a queue
+REFILLED_AT_ONCE = 250  # jobs of one lane
+LANES_AT_ONCE = 100
+HOLE_AFTER_S = 300.0  # a number whose job is not there by then never gets one
+PARKED_AFTER_S = 12 * 86_400.0  # a gate that is shut for longer than that has its queue parked
+
+
+class LaneKey(NamedTuple):
+    """One ordering key's jobs at one destination."""
+
+    workspace: str
+    destination: str
+    group: str
+
+
+class Stored(NamedTuple):
+    """A job in the overflow; `place` sorts as jobs go back to the queue."""
+
+    place: str
+    id: str
+    body: str
+
+
+class LaneState(NamedTuple):
+    """How many jobs were ever appended and parked, when the last of them was, in epoch seconds, and by which parking.
+
+    A parking is one time for which a gate is shut: it is named by when that began, in epoch milliseconds.
+    """
+
+    tail: int
+    parked: int
+    touched_at: float
+    parking: int = 0
+
+
+def parked_id(message_id: str) -> str:
+    """The deduplication id under which a parked job goes back: its queue may still know it by the one it had."""
+    return f"parked-{message_id}"
+
+
+def parked_place(parking: int, number: int) -> str:
+    """Of a job that was taken out of the queue: before all that are there, but for those of the same parking.
+
+    What is in the queue went there before what is in the overflow, or came back from it in order.
+    """
+    return f"0#{10**13 - parking:013d}#{number:012d}"
+
+
+def appended_place(number: int) -> str:
+    return f"1#{number:012d}"
+
+
+def is_drained(state: LaneState, last: str | None, now: float) -> bool:
+    """Whether a lane may be given up: `last` is the place of the last job that the queue has got, None for none.
+
+    Either that was the last that was appended, or nothing is stored and whoever had a number for something is gone.
+    """
+    if state.tail and last == appended_place(state.tail):
+        return True
+    return last is None and (now - state.touched_at >= HOLE_AFTER_S or not (state.tail or state.parked))
+
+
+@dataclass
+class Depth:
+    """What one function knows of a queue: jobs it has sent since it asked, and until when it is deep."""
+
+    sent: int = ASKED_EVERY
+    deep_until: float = 0.0
+    lanes: dict[str, int] = field(default_factory=dict)
+
+    def has_to_ask(self) -> bool:
+        return self.sent >= ASKED_EVERY
+
+    def told(self, jobs: int, now: float) -> None:
+        """So many jobs are in the queue."""
+        self.sent = 0
+        if jobs >= DEEP:
+            self.deep_until = now + DEEP_FOR_S
+        elif now >= self.deep_until:
+            self.lanes.clear()
+
+    def overflows(self, group: str, now: float) -> bool:
+        return now < self.deep_until and self.lanes.get(group, 0) >= MOST_WAITING
+
+    def count(self, group: str, jobs: int, now: float) -> None:
+        self.sent += jobs
+        if now < self.deep_until and (group in self.lanes or len(self.lanes) < MOST_LANES):
+            self.lanes[group] = self.lanes.get(group, 0) + jobs

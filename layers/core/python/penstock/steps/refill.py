@@ -1,0 +1,126 @@
+"""Refill: put jobs of overflowing lanes back into their queue, in order, while it has room; give empty lanes up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from penstock.domain import overflow
+from penstock.domain.overflow import LaneKey, LaneState, Stored
+from penstock.errors import QueueUnavailable
+
+ENTRIES_PER_CALL = 10
+LARGEST_CALL = 1024 * 1024 - 16 * 1024
+
+
+class Message(NamedTuple):
+    """One job as it goes to a queue."""
+
+    id: str
+    group: str
+    body: str
+
+
+class Overflow(Protocol):
+    """Raises `StoreUnavailable`."""
+
+    def lanes(self, workspace: str, destination: str, most: int) -> Sequence[LaneKey]: ...
+
+    def state(self, lane: LaneKey) -> LaneState | None: ...
+
+    def stored(self, lane: LaneKey, most: int) -> Sequence[Stored]: ...
+
+    def remove(self, lane: LaneKey, places: Sequence[str]) -> None: ...
+
+    def release(self, lane: LaneKey, seen: LaneState) -> bool: ...
+
+
+class Queues(Protocol):
+    def send(self, queue_url: str, messages: Sequence[Message]) -> set[str]:
+        """The ids of those that were not taken. Raises `QueueGone` or `QueueUnavailable`."""
+
+    def jobs_in(self, queue_url: str) -> int:
+        """How many jobs it holds, roughly. Raises `QueueGone` or `QueueUnavailable`."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    overflow: Overflow
+    queues: Queues
+    clock: Callable[[], float]
+
+
+@dataclass
+class _Line:
+    """What one lane has to give, and how much of it the queue has taken."""
+
+    lane: LaneKey
+    jobs: Sequence[Stored]
+    taken: int = 0
+    is_refused: bool = field(default=False)
+
+    @property
+    def head(self) -> Message:
+        job = self.jobs[self.taken]
+        return Message(job.id, self.lane.group, job.body)
+
+    @property
+    def is_waiting(self) -> bool:
+        return not self.is_refused and self.taken < len(self.jobs)
+
+
+def refill(workspace: str, destination: str, queue_url: str, ports: Ports) -> bool:
+    """One round; whether there are lanes left to come back to. Raises `Unavailable`.
+
+    A lane's jobs are forgotten only once the queue has them; what is sent again because of a crash, its queue knows.
+    """
+    lanes = ports.overflow.lanes(workspace, destination, overflow.LANES_AT_ONCE)
+    if not lanes:
+        return False
+    if ports.queues.jobs_in(queue_url) < overflow.REFILLED_BELOW:
+        seen = {lane: ports.overflow.state(lane) for lane in lanes}
+        lines = [_Line(lane, ports.overflow.stored(lane, overflow.REFILLED_AT_ONCE)) for lane in lanes]
+        try:
+            while call := _next_call(line for line in lines if line.is_waiting):
+                _send(call, queue_url, ports.queues)
+        finally:
+            for line in lines:
+                if line.taken:
+                    ports.overflow.remove(line.lane, [job.place for job in line.jobs[: line.taken]])
+        for line in lines:
+            _release(line, seen[line.lane], ports)
+    return True
+
+
+def _next_call(lines: Iterable[_Line]) -> list[_Line]:
+    """Up to ten lanes whose heads one call can carry; never two jobs of one lane."""
+    call: list[_Line] = []
+    size = 0
+    for line in lines:
+        weight = len(line.head.body.encode())
+        if call and (len(call) == ENTRIES_PER_CALL or size + weight > LARGEST_CALL):
+            break
+        call.append(line)
+        size += weight
+    return call
+
+
+def _send(call: Sequence[_Line], queue_url: str, queues: Queues) -> None:
+    refused = queues.send(queue_url, [line.head for line in call])
+    for line in call:
+        if line.head.id in refused:
+            line.is_refused = True
+        else:
+            line.taken += 1
+    if len(refused) == len(call):
+        raise QueueUnavailable("SQS took none of the jobs")
+
+
+def _release(line: _Line, seen: LaneState | None, ports: Ports) -> None:
+    """Only where all that was ever stored is in the queue: nothing is on its way that this would leave behind."""
+    if seen is None or line.taken < len(line.jobs):
+        return
+    last = line.jobs[-1].place if line.jobs else None
+    if overflow.is_drained(seen, last, ports.clock()):
+        ports.overflow.release(line.lane, seen)

@@ -1,0 +1,183 @@
+"""The overflow: the fake and DynamoDB keep one contract, and marks are what the dedup table reads of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from moto import mock_aws
+
+from penstock import tables
+from penstock.adapters.overflow_table import OverflowTable
+from penstock.domain.dedup import Owner
+from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
+from penstock.errors import StoreUnavailable
+from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE
+from tests.control_api import REGION, make_tables
+from tests.fakes_overflow import MemoryOverflow
+
+NOW = 1_790_000_000.0
+OVERFLOW, DEDUP = "penstock-test-overflow", "penstock-test-dedup"
+LANE = LaneKey(WORKSPACE, DESTINATION, "group-a")
+OTHER = LaneKey(WORKSPACE, DESTINATION, "group-b")
+ADA = Owner(WORKSPACE, SOURCE, "group-a")
+
+
+@dataclass(frozen=True)
+class Job:
+    id: str
+    body: str
+
+
+def jobs(*numbers: int) -> list[Job]:
+    return [Job(f"job-{number}", f"body of {number} é" * 50) for number in numbers]
+
+
+def numbers(found: list[Stored]) -> list[int]:
+    return [int(each.id.removeprefix("job-")) for each in found]
+
+
+def table(client: Any = None) -> OverflowTable:
+    client = client or boto3.client("dynamodb", region_name=REGION)
+    return OverflowTable(client, OVERFLOW, DEDUP, lambda: NOW, lambda _: None)
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def overflow(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with mock_aws():
+        make_tables()
+        yield MemoryOverflow(lambda: NOW) if request.param == "memory" else table()
+
+
+def test_a_lane_that_does_not_overflow_takes_nothing(overflow: Any) -> None:
+    assert overflow.append(LANE, jobs(1)) is False
+    assert (overflow.state(LANE), overflow.stored(LANE, 10)) == (None, [])
+    with pytest.raises(StoreUnavailable):
+        overflow.park(LANE, 5_000, jobs(1))
+
+
+def test_jobs_come_back_as_they_went_in_the_parked_ones_first(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    assert overflow.append(LANE, jobs(5, 6)) is True
+    overflow.park(LANE, 5_000, jobs(1, 2))
+    overflow.append(LANE, jobs(7))
+    overflow.park(LANE, 5_000, jobs(3, 4))
+    found = overflow.stored(LANE, 10)
+    assert numbers(found) == [1, 2, 3, 4, 5, 6, 7]
+    assert [each.body for each in found] == [job.body for job in jobs(1, 2, 3, 4, 5, 6, 7)]
+    assert (found[0].place, found[-1].place) == (parked_place(5_000, 1), appended_place(3))
+    assert numbers(overflow.stored(LANE, 2)) == [1, 2]
+    assert overflow.state(LANE) == LaneState(3, 4, NOW, 5_000)
+
+
+def test_what_is_parked_again_goes_before_what_was_parked_earlier(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    overflow.park(LANE, 5_000, jobs(3, 4))
+    overflow.park(LANE, 6_000, jobs(1))
+    overflow.park(LANE, 6_000, jobs(2))
+    assert numbers(overflow.stored(LANE, 10)) == [1, 2, 3, 4]
+
+
+def test_more_jobs_than_one_call_carries_are_all_there(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    overflow.append(LANE, jobs(*range(60)))
+    assert numbers(overflow.stored(LANE, 100)) == list(range(60))
+    assert overflow.count(WORKSPACE, DESTINATION, 10) == 60
+
+
+def test_opening_again_changes_nothing(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    overflow.append(LANE, jobs(1))
+    overflow.open(LANE, ADA)
+    overflow.append(LANE, jobs(2))
+    assert numbers(overflow.stored(LANE, 10)) == [1, 2]
+
+
+def test_what_the_queue_has_is_forgotten(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    overflow.append(LANE, jobs(*range(40)))
+    overflow.remove(LANE, [appended_place(number) for number in range(1, 31)])
+    assert numbers(overflow.stored(LANE, 100)) == list(range(30, 40))
+
+
+def test_the_lanes_of_a_destination_are_found_and_no_others(overflow: Any) -> None:
+    overflow.open(OTHER, ADA)
+    overflow.open(LANE, ADA)
+    overflow.open(LaneKey(WORKSPACE, "dst_bbbbbbbbbbbb", "group-a"), ADA)
+    overflow.open(LaneKey("ws_bbbbbbbbbbbb", DESTINATION, "group-a"), ADA)
+    assert sorted(overflow.lanes(WORKSPACE, DESTINATION, 10)) == [LANE, OTHER]
+    assert len(overflow.lanes(WORKSPACE, DESTINATION, 1)) == 1
+
+
+def test_a_lane_is_released_as_it_was_seen_or_not_at_all(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    overflow.append(LANE, jobs(1))
+    seen = overflow.state(LANE)
+    overflow.append(LANE, jobs(2))
+    assert overflow.release(LANE, seen) is False
+    assert overflow.release(LANE, overflow.state(LANE)) is True
+    assert overflow.append(LANE, jobs(3)) is False
+    assert overflow.lanes(WORKSPACE, DESTINATION, 10) == []
+
+
+def test_the_mark_is_an_attribute_of_the_keys_own_item() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        key = {"owner": {"S": tables.key_owner(*ADA)}, "sk": {"S": "key"}}
+        overflow = table(client)
+        overflow.open(LANE, ADA)
+        assert f"{tables.OVER}{DESTINATION}" in client.get_item(TableName=DEDUP, Key=key)["Item"]
+        overflow.unmark(LANE, ADA)
+        assert f"{tables.OVER}{DESTINATION}" not in client.get_item(TableName=DEDUP, Key=key)["Item"]
+
+
+def test_what_dynamodb_leaves_unwritten_is_written_again_or_said() -> None:
+    class Busy:
+        def __init__(self, client: Any, times: int) -> None:
+            self._client = client
+            self._times = times
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._client, name)
+
+        def batch_write_item(self, **request: Any) -> Any:
+            if self._times:
+                self._times -= 1
+                return {"UnprocessedItems": request["RequestItems"]}
+            return self._client.batch_write_item(**request)
+
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        table(client).open(LANE, ADA)
+        assert table(Busy(client, 2)).append(LANE, jobs(1)) is True
+        assert numbers(table(client).stored(LANE, 10)) == [1]
+        with pytest.raises(StoreUnavailable):
+            table(Busy(client, 99)).append(LANE, jobs(2))
+
+
+def test_an_outage_is_told() -> None:
+    class Down:
+        def __getattr__(self, name: str) -> Any:
+            def call(**_: Any) -> Any:
+                raise EndpointConnectionError(endpoint_url="x")
+
+            return call
+
+    down = table(Down())
+    for act in (
+        lambda: down.open(LANE, ADA),
+        lambda: down.append(LANE, jobs(1)),
+        lambda: down.lanes(WORKSPACE, DESTINATION, 1),
+        lambda: down.state(LANE),
+        lambda: down.stored(LANE, 1),
+        lambda: down.remove(LANE, ["1#000000000001"]),
+        lambda: down.release(LANE, LaneState(0, 0, NOW)),
+    ):
+        with pytest.raises(StoreUnavailable):
+            act()

@@ -1,0 +1,71 @@
+"""The overflow in memory; it runs the contract tests of the table that it stands for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock.domain.dedup import Owner
+from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
+from penstock.errors import StoreUnavailable
+
+
+@dataclass
+class MemoryOverflow:
+    """`marks` are the keys that have an overflowing lane, by owner: the names of the queues."""
+
+    clock: Callable[[], float]
+    states: dict[LaneKey, LaneState] = field(default_factory=dict)
+    jobs: dict[LaneKey, dict[str, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
+    marks: dict[Owner, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def open(self, lane: LaneKey, owner: Owner) -> None:
+        known = self.states.get(lane, LaneState(0, 0, 0.0))
+        self.states[lane] = known._replace(touched_at=self.clock())
+        self.marks[owner].add(lane.destination)
+
+    def unmark(self, lane: LaneKey, owner: Owner) -> None:
+        self.marks[owner].discard(lane.destination)
+
+    def append(self, lane: LaneKey, jobs: Sequence[Any]) -> bool:
+        known = self.states.get(lane)
+        if known is None:
+            return False
+        self.states[lane] = known._replace(tail=known.tail + len(jobs), touched_at=self.clock())
+        for number, job in enumerate(jobs, known.tail + 1):
+            self.jobs[lane][appended_place(number)] = (job.id, job.body)
+        return True
+
+    def park(self, lane: LaneKey, parking: int, jobs: Sequence[Any]) -> None:
+        known = self.states.get(lane)
+        if known is None:
+            raise StoreUnavailable("released")
+        self.states[lane] = LaneState(known.tail, known.parked + len(jobs), self.clock(), parking)
+        for number, job in enumerate(jobs, known.parked + 1):
+            self.jobs[lane][parked_place(parking, number)] = (job.id, job.body)
+
+    def lanes(self, workspace: str, destination: str, most: int) -> list[LaneKey]:
+        found = sorted(lane for lane in self.states if lane[:2] == (workspace, destination))
+        return found[:most]
+
+    def state(self, lane: LaneKey) -> LaneState | None:
+        return self.states.get(lane)
+
+    def stored(self, lane: LaneKey, most: int) -> list[Stored]:
+        return [Stored(place, *self.jobs[lane][place]) for place in sorted(self.jobs[lane])[:most]]
+
+    def count(self, workspace: str, destination: str, most: int) -> int:
+        return sum(len(self.jobs[lane]) for lane in self.lanes(workspace, destination, most))
+
+    def remove(self, lane: LaneKey, places: Sequence[str]) -> None:
+        for place in places:
+            self.jobs[lane].pop(place, None)
+
+    def release(self, lane: LaneKey, seen: LaneState) -> bool:
+        known = self.states.get(lane)
+        if known is None or known[:2] != seen[:2]:
+            return False
+        del self.states[lane]
+        return True
