@@ -11,6 +11,7 @@ from penstock.domain.destinations import (
     DestinationView,
     NewDestination,
 )
+from penstock.domain.webhook_settings import NewSecret, Rotation
 from penstock.steps import keep_destinations
 
 resource = Resource("destinations")
@@ -70,6 +71,22 @@ def read(call: Call) -> DestinationView:
 def change(call: Call) -> DestinationView:
     changed = keep_destinations.change_destination(call.ports.works, call.caller, call.ids["destination_id"], call.body)
     return destinations.view(changed)
+
+
+@resource.operation(
+    "POST",
+    ONE + "/rotate-secret",
+    name="rotateSigningSecret",
+    summary="Make a signing secret, the first or a new one; the one before it stays valid for a while",
+    scope="destinations:write",
+    body=Rotation,
+    needs_body=False,
+    answer=NewSecret,
+    status=201,
+    conflicts=True,
+)
+def rotate_secret(call: Call) -> NewSecret:
+    return keep_destinations.rotate_signing_secret(call.ports.works, call.caller, call.ids["destination_id"], call.body)
 
 
 @resource.operation(

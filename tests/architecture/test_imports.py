@@ -20,7 +20,7 @@ OURS = {
     "adapters": {"penstock.domain", "penstock.errors", "penstock.tables"},
 }
 VENDORS = {
-    "domain": {"msgspec", "orjson"},
+    "domain": {"msgspec", "orjson", "standardwebhooks"},
     "steps": {"msgspec"},
 }
 ADAPTER_VENDORS = {"boto3", "botocore", "jsonschema_rs", "pybase64", "pynamodb", "urllib3", "msgspec"}

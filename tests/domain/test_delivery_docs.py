@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from penstock.domain import signature
 from penstock.domain.delivery import (
     LONGEST_RETRY_AFTER_S,
     SCHEDULES,
@@ -19,10 +21,13 @@ from penstock.domain.delivery import (
 )
 from penstock.domain.delivery_policy import LONGEST_S, STANDARD, DeliveryPolicy
 from penstock.domain.routing import wanted
+from penstock.domain.signature import SigningSecret
 from penstock.domain.webhook import request_for
 from tests.builders_pipeline import event, plain, route, run_of, webhook
 
 TEXT = (Path(__file__).parents[2] / "docs" / "delivery.md").read_text()
+SECRET = signature.made_of("n" * 48)
+NOW = time.time()
 HUNDREDS = {f"{hundred}xx": range(100 * hundred, 100 * hundred + 100) for hundred in (2, 3, 5)}
 
 
@@ -77,23 +82,39 @@ def test_the_example_of_a_policy_is_one() -> None:
 
 
 def test_the_example_checks_the_signature_of_a_real_request() -> None:
-    code = TEXT.partition("```python\n")[2].partition("```")[0]
+    code = TEXT.partition("`X-Signature` is Segment's")[2].partition("```python\n")[2].partition("```")[0]
     example = SimpleNamespace()
     exec(code, example.__dict__)
     run = run_of(event())
-    request = request_for(run, run.events[0], webhook(secret="s3cret"))
+    request = request_for(run, run.events[0], webhook(secret="s3cret"), NOW)
     assert request is not None
-    signature = request.headers["X-Signature"]
-    assert example.is_genuine(request.body, signature, "s3cret")
-    assert not example.is_genuine(request.body + b" ", signature, "s3cret")
-    assert not example.is_genuine(request.body, signature, "other")
+    given = request.headers["X-Signature"]
+    assert example.is_genuine(request.body, given, "s3cret")
+    assert not example.is_genuine(request.body + b" ", given, "s3cret")
+    assert not example.is_genuine(request.body, given, "other")
+
+
+def test_the_example_of_standard_webhooks_verifies_a_real_request() -> None:
+    code = TEXT.partition("## Signatures")[2].partition("```python\n")[2].partition("```")[0]
+    example = SimpleNamespace()
+    exec(code, example.__dict__)
+    run, replaced = run_of(event()), SigningSecret(signature.made_of("o" * 48), NOW + 60)
+    signed = webhook(signing_secrets=(SigningSecret(SECRET), replaced))
+    request = request_for(run, run.events[0], signed, NOW)
+    assert request is not None
+    assert example.verified(request.body, request.headers, SECRET)["messageId"] == "m-1"
+    assert example.verified(request.body, request.headers, replaced.text)
+    assert example.verified(request.body + b" ", request.headers, SECRET) is None
+    late = request_for(run, run.events[0], signed, NOW - 600)
+    assert late is not None
+    assert example.verified(late.body, late.headers, SECRET) is None
 
 
 def test_the_headers_are_as_described() -> None:
     run = run_of(event())
-    request = request_for(run, run.events[0], webhook(secret="s"))
+    request = request_for(run, run.events[0], webhook(secret="s", signing_secrets=(SigningSecret(SECRET),)), NOW)
     assert request is not None
-    table = TEXT.partition("| header | |")[2].partition("To check")[0]
+    table = TEXT.partition("| header | |")[2].partition("## Signatures")[0]
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == set(request.headers)
     assert f"`{request.headers['User-Agent']}`" in table
 

@@ -11,13 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.domain.signature import SigningSecret
 from penstock.domain.webhook import Request, idempotency_key, request_for
 from tests.builders_pipeline import SOURCE, event, run_of, webhook
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NOW = 1_764_000_000.0
 
 
 def posted(*given: object, **shared: object) -> Request:
     run = run_of(*given, **shared)
-    request = request_for(run, run.events[0], webhook(secret="s3cret"))
+    request = request_for(run, run.events[0], webhook(secret="s3cret"), NOW)
     assert request is not None
     return request
 
@@ -35,7 +39,7 @@ def test_a_request_is_signed_where_there_is_a_secret() -> None:
     request = posted(event())
     assert request.headers["X-Signature"] == hmac.new(b"s3cret", request.body, hashlib.sha1).hexdigest()
     run = run_of(event())
-    unsigned = request_for(run, run.events[0], webhook())
+    unsigned = request_for(run, run.events[0], webhook(), NOW)
     assert unsigned is not None
     assert "X-Signature" not in unsigned.headers
 
@@ -43,7 +47,7 @@ def test_a_request_is_signed_where_there_is_a_secret() -> None:
 def test_headers_of_the_settings_are_sent_and_replace_none_of_ours() -> None:
     run = run_of(event())
     theirs = {"Authorization": "Bearer x", "content-type": "text/plain", "IDEMPOTENCY-KEY": "1", "x-signature": "no"}
-    request = request_for(run, run.events[0], webhook(headers=theirs))
+    request = request_for(run, run.events[0], webhook(headers=theirs), NOW)
     assert request is not None
     assert request.headers == {
         "Authorization": "Bearer x",
@@ -77,4 +81,21 @@ def test_an_id_that_cannot_be_read_is_replaced_by_a_stable_one(message_id: bytes
 def test_what_is_no_event_makes_no_request(odd: bytes) -> None:
     run = run_of(event())
     run.events = [type(run.events[0])(odd)]
-    assert request_for(run, run.events[0], webhook()) is None
+    assert request_for(run, run.events[0], webhook(signing_secrets=(SigningSecret(SECRET),)), NOW) is None
+
+
+def test_every_try_of_an_event_has_the_same_id_and_its_own_time() -> None:
+    run, signed = run_of(event(messageId="a.b c")), webhook(signing_secrets=(SigningSecret(SECRET),))
+    tries = [request_for(run, run.events[0], signed, NOW + wait) for wait in (0, 60)]
+    first, second = [request.headers for request in tries if request]
+    assert first["webhook-id"] == second["webhook-id"] == f"{SOURCE}:a%2Eb%20c"
+    assert (first["webhook-timestamp"], second["webhook-timestamp"]) == ("1764000000", "1764000060")
+    assert first["webhook-signature"] != second["webhook-signature"]
+
+
+def test_headers_of_the_settings_replace_no_signature() -> None:
+    run = run_of(event())
+    theirs = {"Webhook-Id": "1", "WEBHOOK-SIGNATURE": "v1,no", "webhook-timestamp": "0"}
+    request = request_for(run, run.events[0], webhook(headers=theirs), NOW)
+    assert request is not None
+    assert not {name.lower() for name in request.headers} & {name.lower() for name in theirs}

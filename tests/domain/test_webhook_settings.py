@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain import webhook_settings as ws
-from penstock.domain.webhook_settings import MASK, WebhookSettings, WebhookSettingsChange
+from penstock.domain.signature import SigningSecret, made_of
+from penstock.domain.webhook_settings import MASK, Secrets, WebhookSettings, WebhookSettingsChange
 from penstock.errors import Invalid
 
 URL = "https://example.com/hook"
+NEW = made_of("n" * 48)
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PUBLIC = [
     URL,
     "http://example.com:8080/a?b=c",
@@ -28,20 +31,21 @@ SETTINGS = st.builds(
     st.just(URL),
     st.dictionaries(NAMES, VALUES, max_size=8).map(lambda found: {k.lower(): v for k, v in found.items()}),
     st.none() | VALUES.filter(bool),
+    st.none() | st.just(SECRET),
 )
 
 
 @given(SETTINGS)
 def test_what_is_split_for_storing_joins_to_what_it_was(settings: WebhookSettings) -> None:
     joined = ws.joined(*ws.split(settings))
-    assert (joined.url, dict(joined.headers), joined.secret) == (settings.url, dict(settings.headers), settings.secret)
+    assert joined == settings
 
 
 @given(SETTINGS)
 def test_sending_back_what_was_shown_changes_nothing(settings: WebhookSettings) -> None:
     plain, secrets = ws.split(settings)
     shown = ws.view(plain, ws.names(secrets))
-    change = WebhookSettingsChange(shown.url, shown.headers, shown.secret)
+    change = WebhookSettingsChange(shown.url, shown.headers, shown.secret, shown.signing_secret)
     assert ws.split(ws.changed(settings, change)) == (plain, secrets)
 
 
@@ -52,6 +56,7 @@ def test_no_secret_is_shown_or_stored_in_the_clear(settings: WebhookSettings) ->
     assert all(shown.headers[name] == MASK for name in secrets.headers)
     assert not set(plain.headers) & set(secrets.headers)
     assert shown.secret == (MASK if settings.secret is not None else None)
+    assert shown.signing_secret == (MASK if settings.signing_secret is not None else None)
 
 
 @given(SETTINGS)
@@ -70,6 +75,29 @@ def test_a_header_that_sounds_secret_is_one(name: str) -> None:
 @pytest.mark.parametrize("name", ["X-Team", "Accept", "X-Request-Source"])
 def test_a_header_that_does_not_is_not(name: str) -> None:
     assert ws.split(WebhookSettings(URL, {name: "v"}))[0].headers == {name: "v"}
+
+
+def test_a_rotated_secret_signs_on_beside_the_new_one_and_beside_no_other() -> None:
+    before = Secrets("x", {"Cookie": "c"}, SECRET)
+    after = ws.rotated(before, NEW, 1000.0, 60)
+    assert ws.signing_secrets(after) == (SigningSecret(NEW), SigningSecret(SECRET, 1060.0))
+    assert (after.secret, after.headers) == ("x", {"Cookie": "c"})
+    assert ws.unpacked(ws.packed(after)) == after
+    assert ws.followed(Secrets("y", {}, NEW), after).previous == SigningSecret(SECRET, 1060.0)
+    for other in (SECRET, None):
+        assert ws.followed(Secrets("x", {}, other), after).previous is None
+
+
+def test_a_rotation_without_overlap_ends_the_secret_before_at_once() -> None:
+    assert ws.signing_secrets(ws.rotated(Secrets(signing_secret=SECRET), NEW, 1000.0, 0)) == (SigningSecret(NEW),)
+    assert ws.signing_secrets(ws.rotated(Secrets(), NEW, 1000.0, 60)) == (SigningSecret(NEW),)
+
+
+@pytest.mark.parametrize("secret", ["s3cret", SECRET + "=", "whsec_c2hvcnQ="])
+def test_a_signing_secret_that_is_none_is_refused(secret: str) -> None:
+    refused = refusal(WebhookSettings(URL, {}, None, secret))
+    assert (refused.code, refused.field) == ("invalid_signing_secret", "settings.signing_secret")
+    ws.check(WebhookSettings(URL, {}, None, SECRET), allow_loopback=False)
 
 
 def refusal(settings: WebhookSettings, allow_loopback: bool = False) -> Invalid:
@@ -132,7 +160,9 @@ def test_the_local_hub_takes_no_other_private_address() -> None:
     assert refusal(WebhookSettings("http://10.0.0.1/"), allow_loopback=True).code == "invalid_url"
 
 
-@pytest.mark.parametrize("name", ["Host", "content-length", "Idempotency-Key", "X-Signature", "Proxy-Authorization"])
+@pytest.mark.parametrize(
+    "name", ["Host", "content-length", "Idempotency-Key", "X-Signature", "Webhook-Id", "Proxy-Authorization"]
+)
 def test_headers_that_the_hub_sets_itself_are_refused(name: str) -> None:
     refused = refusal(WebhookSettings(URL, {name: "x"}))
     assert (refused.code, refused.field) == ("reserved_header", f"settings.headers.{name}")
@@ -144,6 +174,7 @@ def test_a_header_given_twice_in_different_case_is_refused() -> None:
 
 def test_a_mask_of_nothing_is_refused() -> None:
     assert refusal(WebhookSettings(URL, {}, MASK)).field == "settings.secret"
+    assert refusal(WebhookSettings(URL, {}, None, MASK)).code == "masked_secret"
     assert refusal(WebhookSettings(URL, {"Authorization": MASK})).field == "settings.headers.Authorization"
     masked = ws.changed(WebhookSettings(URL), WebhookSettingsChange(headers={"X-Token": MASK}))
     assert refusal(masked).code == "masked_secret"

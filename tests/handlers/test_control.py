@@ -134,7 +134,16 @@ def test_settings_merge_at_their_top_level(acme: Tenant) -> None:
     masked = acme.call("PATCH", path, {"settings": {"headers": {"Cookie": "********"}}}).body["settings"]
     assert masked["headers"] == {"Cookie": "********"}
     bare = acme.call("PATCH", path, {"settings": {"headers": {}, "secret": None}}).body["settings"]
-    assert bare == {"url": "https://other.example.com", "headers": {}, "secret": None}
+    assert bare == {"url": "https://other.example.com", "headers": {}, "secret": None, "signing_secret": None}
+
+
+def test_a_signing_secret_is_shown_when_it_is_made_and_never_again(acme: Tenant) -> None:
+    path = f"/control/destinations/{acme.destination()['id']}"
+    first, second = acme.made(f"{path}/rotate-secret"), acme.made(f"{path}/rotate-secret", {"overlap_s": 60})
+    assert first["signing_secret"].startswith("whsec_") and first["previous_until"] is None
+    assert second["signing_secret"] != first["signing_secret"] and second["previous_until"]
+    assert acme.call("GET", path).body["settings"]["signing_secret"] == "********"
+    assert acme.call("POST", f"{path}/rotate-secret", {"overlap_s": 2_592_001}).status == 400
 
 
 def test_a_subscription_is_parsed_when_it_is_saved_and_null_takes_it_away(acme: Tenant) -> None:

@@ -39,6 +39,7 @@ BODIES: dict[str, Any] = {
     "changeDestination": {"name": "stolen"},
     "pauseDestination": {"reason": "stolen"},
     "createToken": {"name": "x", "scopes": ["audit:read"]},
+    "rotateSigningSecret": {"overlap_s": 0},
     "changeToken": {"name": "stolen"},
     "saveTrackingPlan": {"name": "stolen", "rules": []},
     "createAlert": {"name": "x", "metric": "gate", "webhook": "https://example.com/alert"},

@@ -113,6 +113,10 @@ def test_a_destination_is_made_for_every_source_and_changed_by_what_is_given(
     run("destinations", "update", destination, "--secret", "s", "--subscription", 'type = "track"')
     changed = control.items["destinations"][destination]
     assert (changed["settings"], changed["subscription"]) == ({"secret": "s"}, 'type = "track"')
+    signed = run("destinations", "update", destination, "--signing-secret", "whsec_x")
+    assert (signed[0], changed["settings"]) == (0, {"signing_secret": "whsec_x"})
+    rotated = run("destinations", "rotate-secret", destination, "--overlap", "60", "--json")
+    assert json.loads(rotated[1]) == {"signing_secret": "whsec_new", "overlap_s": 60}
     run("destinations", "disable", destination)
     assert changed["enabled"] is False
     run("destinations", "enable", destination)

@@ -27,6 +27,9 @@ Subscription = Annotated[
 ]
 
 
+SETTINGS = ("url", "headers", "secret", "signing_secret")
+
+
 class Destination(Item, frozen=True, kw_only=True):
     kind: ClassVar[str] = "destination"
 
@@ -157,5 +160,5 @@ def fields_of(change: DestinationChange) -> tuple[str, ...]:
     )
     if change.settings is UNSET:
         return own
-    inner = tuple(name for name in ("url", "headers", "secret") if getattr(change.settings, name) is not UNSET)
+    inner = tuple(name for name in SETTINGS if getattr(change.settings, name) is not UNSET)
     return own + (tuple(f"settings.{name}" for name in inner) or ("settings",))

@@ -1,4 +1,4 @@
-"""An event as a webhook gets it: one POST with the event's JSON, a key against duplicates and a signature."""
+"""An event as a webhook gets it: one POST with the event's JSON, a key against duplicates and signatures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw, Struct
 
+from penstock.domain import signature
 from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy
 from penstock.domain.run import Run, whole_event
+from penstock.domain.signature import SigningSecret
 
 OURS = {"Content-Type": "application/json", "User-Agent": "Penstock/1.0"}
-_SET_PER_EVENT = ("idempotency-key", "x-signature")
+_SET_PER_EVENT = ("idempotency-key", "webhook-id", "webhook-signature", "webhook-timestamp", "x-signature")
 _RESERVED = frozenset([*(name.lower() for name in OURS), *_SET_PER_EVENT])
 
 
@@ -26,6 +28,7 @@ class Webhook(Struct, frozen=True):
     headers: dict[str, str]
     secret: str | None
     policy: DeliveryPolicy = STANDARD
+    signing_secrets: tuple[SigningSecret, ...] = ()
 
 
 class Request(NamedTuple):
@@ -39,15 +42,20 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-def request_for(run: Run, event: Raw, webhook: Webhook) -> Request | None:
-    """The POST for one event; the values in it are the client's bytes. None for an event that is no JSON object."""
+def request_for(run: Run, event: Raw, webhook: Webhook, at: float) -> Request | None:
+    """The POST for one event, tried at `at` (epoch seconds); the values in it are the client's bytes.
+
+    None for an event that is no JSON object.
+    """
     try:
         fields = whole_event(run, event)
+        body = _encode(fields)
+        key = idempotency_key(run.source, _message_id(fields.get("messageId"), event))
+        signed = signature.headers(webhook.signing_secrets, key, at, body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    body = _encode(fields)
-    headers = {name: value for name, value in webhook.headers.items() if name.lower() not in _RESERVED} | OURS
-    headers["Idempotency-Key"] = idempotency_key(run.source, _message_id(fields.get("messageId"), event))
+    headers = {name: value for name, value in webhook.headers.items() if name.lower() not in _RESERVED} | OURS | signed
+    headers["Idempotency-Key"] = key
     if webhook.secret is not None:
         headers["X-Signature"] = hmac.digest(webhook.secret.encode(), body, "sha1").hex()
     return Request(webhook.url, headers, body)

@@ -1,7 +1,8 @@
 """A webhook destination's settings: what may stand in them, and which parts of them are secrets.
 
-Secret are `secret` itself and the value of every header whose name sounds like it. They are stored encrypted, apart
-from the rest, and the API shows `********` in their place; a change that sends this mask keeps what is stored.
+Secret are `secret` and `signing_secret` and the value of every header whose name sounds like it. They are stored
+encrypted, apart from the rest, and the API shows `********` in their place; a change that sends this mask keeps what is
+stored.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from penstock.domain import addresses
+from penstock.domain import addresses, signature
+from penstock.domain.audit import iso
+from penstock.domain.signature import SigningSecret
 from penstock.errors import Invalid
 
 MASK = "********"
 MOST_HEADERS = 20
 MOST_SECRET_BYTES = 4096  # what KMS encrypts in one call
+LONGEST_OVERLAP_S = 30 * 86_400
 
 _SECRET_NAME = re.compile(r"auth|cookie|token|key|secret|passw|signature|credential", re.IGNORECASE)
 _OURS = frozenset({
     "connection", "content-encoding", "content-length", "content-type", "expect", "host", "idempotency-key",
-    "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "x-signature",
+    "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "webhook-id",
+    "webhook-signature", "webhook-timestamp", "x-signature",
 })  # fmt: skip
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
@@ -49,6 +54,17 @@ Headers = Annotated[
     Meta(max_length=MOST_HEADERS, description="Sent with every request; values that sound secret are shown masked"),
 ]
 Secret = Annotated[str, Meta(min_length=1, max_length=256, description="Signs every request (X-Signature)")]
+SecretToSign = Annotated[
+    str,
+    Meta(
+        max_length=100,
+        description="Signs every request by the Standard Webhooks specification: whsec_ and 24 to 64 bytes in base64",
+        examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+    ),
+]
+Overlap = Annotated[
+    int, Meta(ge=0, le=LONGEST_OVERLAP_S, description="Seconds for which the secret before signs too", examples=[86400])
+]
 
 
 class WebhookSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +73,7 @@ class WebhookSettings(Struct, frozen=True, forbid_unknown_fields=True):
     url: Url
     headers: Headers = {}
     secret: Secret | None = None
+    signing_secret: SecretToSign | None = None
 
 
 class WebhookSettingsChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +82,7 @@ class WebhookSettingsChange(Struct, frozen=True, forbid_unknown_fields=True):
     url: Url | UnsetType = UNSET
     headers: Headers | UnsetType = UNSET
     secret: Secret | UnsetType | None = UNSET
+    signing_secret: SecretToSign | UnsetType | None = UNSET
 
 
 class WebhookSettingsView(Struct, frozen=True):
@@ -73,6 +91,20 @@ class WebhookSettingsView(Struct, frozen=True):
     url: str
     headers: dict[str, str]
     secret: str | None
+    signing_secret: str | None
+
+
+class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a signing secret is replaced."""
+
+    overlap_s: Overlap = 86_400
+
+
+class NewSecret(Struct, frozen=True):
+    """A signing secret, shown this once; `previous_until` is when the one before it ends."""
+
+    signing_secret: str
+    previous_until: str | None
 
 
 class Plain(Struct, frozen=True):
@@ -83,13 +115,15 @@ class Plain(Struct, frozen=True):
 
 
 class Secrets(Struct, frozen=True, omit_defaults=True):
-    """The secrets of the settings, as they are encrypted."""
+    """The secrets of the settings, as they are encrypted; `previous` is the signing secret that was replaced."""
 
     secret: str | None = None
     headers: dict[str, str] = {}
+    signing_secret: str | None = None
+    previous: SigningSecret | None = None
 
     def __bool__(self) -> bool:
-        return self.secret is not None or bool(self.headers)
+        return self != Secrets()
 
 
 def sounds_secret(name: str) -> bool:
@@ -101,11 +135,11 @@ def split(settings: WebhookSettings) -> tuple[Plain, Secrets]:
     """What is stored in the clear and what is stored encrypted."""
     hidden = {name: value for name, value in settings.headers.items() if _SECRET_NAME.search(name)}
     shown = {name: value for name, value in settings.headers.items() if name not in hidden}
-    return Plain(settings.url, shown), Secrets(settings.secret, hidden)
+    return Plain(settings.url, shown), Secrets(settings.secret, hidden, settings.signing_secret)
 
 
 def joined(plain: Plain, secrets: Secrets) -> WebhookSettings:
-    return WebhookSettings(plain.url, {**plain.headers, **secrets.headers}, secrets.secret)
+    return WebhookSettings(plain.url, {**plain.headers, **secrets.headers}, secrets.secret, secrets.signing_secret)
 
 
 def changed(settings: WebhookSettings, change: WebhookSettingsChange) -> WebhookSettings:
@@ -114,7 +148,33 @@ def changed(settings: WebhookSettings, change: WebhookSettingsChange) -> Webhook
         settings.url if change.url is UNSET else change.url,
         settings.headers if change.headers is UNSET else _unmasked(change.headers, settings.headers),
         settings.secret if change.secret is UNSET or change.secret == MASK else change.secret,
+        settings.signing_secret if change.signing_secret in (UNSET, MASK) else change.signing_secret,
     )
+
+
+def followed(secrets: Secrets, before: Secrets) -> Secrets:
+    """The secrets after a change: what a rotation left signs on beside the same secret, and beside no other."""
+    is_same = secrets.signing_secret is not None and secrets.signing_secret == before.signing_secret
+    return msgspec.structs.replace(secrets, previous=before.previous if is_same else None)
+
+
+def rotated(secrets: Secrets, new: str, now: float, overlap_s: int) -> Secrets:
+    """With a new signing secret; the one before it, where there was one, is valid for `overlap_s` more seconds."""
+    old = secrets.signing_secret
+    previous = SigningSecret(old, now + overlap_s) if old is not None and overlap_s else None
+    return msgspec.structs.replace(secrets, signing_secret=new, previous=previous)
+
+
+def shown_once(secrets: Secrets) -> NewSecret:
+    """What the owner is told of a rotation."""
+    ends = secrets.previous.until if secrets.previous is not None else None
+    return NewSecret(secrets.signing_secret or "", iso(ends) if ends is not None else None)
+
+
+def signing_secrets(secrets: Secrets) -> tuple[SigningSecret, ...]:
+    """The newest first."""
+    current = (SigningSecret(secrets.signing_secret),) if secrets.signing_secret is not None else ()
+    return current + ((secrets.previous,) if secrets.previous is not None else ())
 
 
 def _unmasked(wanted: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
@@ -128,6 +188,7 @@ def check(settings: WebhookSettings, allow_loopback: bool) -> None:
     _check_headers(settings.headers)
     if settings.secret == MASK:
         raise Invalid("masked_secret", "the mask stands for a secret, and none is stored", "settings.secret")
+    _check_signing_secret(settings.signing_secret)
 
 
 def packed(secrets: Secrets) -> bytes:
@@ -145,13 +206,23 @@ def unpacked(data: bytes) -> Secrets:
 
 def names(secrets: Secrets) -> tuple[str, ...]:
     """Which secrets there are: `secret`, `headers.Authorization`."""
-    own = ("secret",) if secrets.secret is not None else ()
+    given = {"secret": secrets.secret, "signing_secret": secrets.signing_secret}
+    own = tuple(name for name, value in given.items() if value is not None)
     return own + tuple(f"headers.{name}" for name in secrets.headers)
 
 
 def view(plain: Plain, secret_names: tuple[str, ...]) -> WebhookSettingsView:
     hidden = {name.removeprefix("headers."): MASK for name in secret_names if name.startswith("headers.")}
-    return WebhookSettingsView(plain.url, {**plain.headers, **hidden}, MASK if "secret" in secret_names else None)
+    own = [MASK if name in secret_names else None for name in ("secret", "signing_secret")]
+    return WebhookSettingsView(plain.url, {**plain.headers, **hidden}, *own)
+
+
+def _check_signing_secret(secret: str | None) -> None:
+    if secret == MASK:
+        raise Invalid("masked_secret", "the mask stands for a secret, and none is stored", "settings.signing_secret")
+    if secret is not None and not signature.is_secret(secret):
+        message = "a signing secret is whsec_ and the base64 of 24 to 64 bytes"
+        raise Invalid("invalid_signing_secret", message, "settings.signing_secret")
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

@@ -202,7 +202,7 @@ class Lane:
         if not self.settings.enabled:
             return self._given_up(Verdict.DISCARD, DISABLED, job, note)
         at = self.tools.now()
-        request = webhook.request_for(job.run, job.run.events[note.done], self.settings)
+        request = webhook.request_for(job.run, job.run.events[note.done], self.settings, at.timestamp())
         if request is None:
             return self._given_up(Verdict.DISCARD, UNREADABLE, job, note)
         began = self.tools.seconds()

@@ -9,7 +9,7 @@ from typing import Protocol
 from penstock.domain import webhook_settings
 from penstock.domain.sealed import Sealed
 from penstock.domain.webhook import Webhook
-from penstock.domain.webhook_settings import Secrets
+from penstock.domain.webhook_settings import Secrets, signing_secrets
 
 MOST_OPENED = 1_000
 
@@ -40,7 +40,7 @@ class OpenDestination:
             return None
         secrets = self._secrets(item.secrets, {"workspace": workspace, "destination": destination})
         whole = webhook_settings.joined(item.settings, secrets)
-        return Webhook(item.enabled, whole.url, whole.headers, whole.secret, item.delivery)
+        return Webhook(item.enabled, whole.url, whole.headers, whole.secret, item.delivery, signing_secrets(secrets))
 
     def _secrets(self, ciphertext: bytes | None, context: Mapping[str, str]) -> Secrets:
         if ciphertext is None:
