@@ -78,13 +78,13 @@ def stage(name: str, region: str) -> Stage:
             region,
             log_retention_days=90,
             reserved={
-                "collect": 300,
+                "collect": 200,
                 "fanout": 80,
                 "fanout_bulk": 40,
                 "schema": 40,
-                "deliver": 240,
+                "deliver": 340,
                 "deliver_slow": 120,
-                "gatekeeper": 10,
+                "gatekeeper": 25,
             },
         )
     return Stage(name, region)

@@ -168,6 +168,17 @@ def test_a_destination_is_fast_again_after_three_minutes_well_under_a_second() -
     assert gates.rested(gate, NOW + 180).lane is Lane.FAST
 
 
+def test_a_slow_destination_gets_nothing_on_the_fast_lane_until_it_is_moved() -> None:
+    found_slow = gates.timed(Gate(), evidence(mean_s=gates.VERY_SLOW_S), NOW)
+    assert found_slow.hold_s(NOW + 30) == gates.MOVING_HOLD_S
+    assert replace(found_slow, mapped=Mapped(True, Lane.SLOW)).hold_s(NOW + 30) is None
+
+
+def test_a_destination_that_is_never_moved_gets_its_events_all_the_same() -> None:
+    found_slow = gates.timed(Gate(), evidence(mean_s=gates.VERY_SLOW_S), NOW)
+    assert found_slow.hold_s(NOW + gates.MOVES_WITHIN_S + 1) is None
+
+
 def test_between_slow_and_quick_a_destination_stays_where_it_is() -> None:
     assert gates.timed(Gate(), evidence(mean_s=0.9), NOW) == Gate()
     calming = slow(calm_since=NOW)

@@ -147,7 +147,7 @@ def test_slow_destinations_run_on_the_same_code_as_the_healthy_with_the_same_set
 def test_the_gatekeeper_is_woken_by_its_chores_and_by_the_clock(templates: Templates) -> None:
     (chores,) = feeds(templates, "ChoresFeed")
     assert chores["BatchSize"] == 10
-    assert chores["ScalingConfig"] == {"MaximumConcurrency": 10}
+    assert chores["ScalingConfig"] == {"MaximumConcurrency": 20}
     (tick,) = properties(templates, "AWS::Scheduler::Schedule")
     assert (tick["ScheduleExpression"], tick["FlexibleTimeWindow"]) == ("rate(1 minute)", {"Mode": "OFF"})
     (gatekeeper,) = [key for key in resources(templates, "AWS::Lambda::Function") if key.startswith("Gatekeeper")]

@@ -61,7 +61,8 @@ def test_the_numbers_of_isolation_hold() -> None:
     assert f"`prod`'s {prod.reserved['deliver']} hold {prod.reserved['deliver'] // 2} destinations" in GUIDE
     slow = prod.reserved["deliver_slow"]
     assert f"`deliver_slow`'s {slow} hold {slow // 2} slow ones" in GUIDE
-    probes = prod.reserved["gatekeeper"] * gatekeeper.CHORES_AT_ONCE
+    probes = gatekeeper.BATCHES_AT_ONCE * gatekeeper.CHORES_AT_ONCE
+    assert prod.reserved["gatekeeper"] > gatekeeper.BATCHES_AT_ONCE
     assert f"`gatekeeper`'s {prod.reserved['gatekeeper']} hold {probes} probes at once" in GUIDE
     assert queue_mapping.BATCH_SIZE == 10
     assert QUIET_S == 60

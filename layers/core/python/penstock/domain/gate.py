@@ -31,6 +31,8 @@ LONGEST_HOLD_S = 60.0
 SLOW_S = 1.0
 VERY_SLOW_S = 5.0
 SLOW_AGAIN_WITHIN_S = 60.0
+MOVES_WITHIN_S = 180.0  # AWS takes its time to give a queue to another function
+MOVING_HOLD_S = 5.0
 CALM_S = 0.5
 CALM_FOR_S = 180.0
 
@@ -80,10 +82,11 @@ class Evidence(NamedTuple):
 
 
 class Mapped(NamedTuple):
-    """What a destination's event source mapping does, or is to do."""
+    """What a destination's event source mapping does, or is to do; not settled is one that is being changed."""
 
     on: bool = True
     lane: Lane = Lane.FAST
+    settled: bool = True
 
 
 class Probed(NamedTuple):
@@ -112,8 +115,8 @@ class Gate(Struct, frozen=True):
     """Times are epoch seconds; `version` counts the changes that were made under a condition.
 
     `probes` have failed since it closed, and the next is due at `next_probe_at`. `slow_at` is when the destination was
-    seen slow on the fast lane, `calm_since` since when it is quick on the slow one. `untold` are changes that nobody
-    was told of yet.
+    last seen slow on the fast lane, `calm_since` since when it is quick on the slow one. `untold` are changes that
+    nobody was told of yet.
     """
 
     state: GateState = GateState.OPEN
@@ -133,10 +136,15 @@ class Gate(Struct, frozen=True):
     def hold_s(self, now: float) -> float | None:
         """For how long jobs that come nevertheless are hidden, in seconds; None where they flow."""
         if self.state is GateState.OPEN:
-            return None
+            return MOVING_HOLD_S if self._is_moving(now) else None
         if self.state is GateState.CLOSED and self.next_probe_at is not None:
             return min(max(self.next_probe_at - now, BLIP_S), LONGEST_HOLD_S)
         return FIRST_PROBE_S if self.state is GateState.PROBING else LONGEST_HOLD_S
+
+    def _is_moving(self, now: float) -> bool:
+        """Slow, and still on the fast lane: until its queue is moved, its jobs would hold up everybody's."""
+        is_on_fast = self.lane is Lane.SLOW and self.mapped.lane is Lane.FAST
+        return is_on_fast and self.slow_at is not None and now - self.slow_at <= MOVES_WITHIN_S
 
     def is_news(self, evidence: Evidence, now: float) -> bool:
         """Whether a batch's evidence is worth a report: most batches of most destinations are not."""
@@ -229,7 +237,7 @@ def timed(gate: Gate, evidence: Evidence, now: float) -> Gate:
         return gate
     seen_before = gate.slow_at is not None and now - gate.slow_at <= SLOW_AGAIN_WITHIN_S
     if seen_before or evidence.mean_s >= VERY_SLOW_S:
-        return replace(gate, lane=Lane.SLOW, slow_at=None, calm_since=None)
+        return replace(gate, lane=Lane.SLOW, slow_at=now, calm_since=None)
     return replace(gate, slow_at=now)
 
 
