@@ -59,13 +59,13 @@ def closed(now: float = NOW) -> Gate:
 FULL = Gate(
     state=GateState.PAUSED,
     reason="holiday",
-    since=NOW,
+    since=NOW + 0.1239996,
     probes=3,
     next_probe_at=NOW + 60,
     lane=Lane.SLOW,
     slow_at=NOW - 1,
     calm_since=NOW - 2,
-    mapped=Mapped(False, Lane.SLOW),
+    mapped=Mapped(False, Lane.SLOW, settled=False),
     untold=gates.paused(closed(), "holiday", "tok_a", NOW).untold,
 )
 

@@ -13,6 +13,7 @@ from penstock.domain.gate import Evidence, Gate, GateState, Lane, Mapped
 from penstock.errors import BusUnavailable, Unavailable
 from penstock.steps.keep_gates import Received, Sent, tend, tend_all, tick
 from tests.builders_pipeline import DESTINATION, WORKSPACE
+from tests.fakes_gate import MemorySwitch
 from tests.gate_world import KEY, World
 
 
@@ -162,6 +163,39 @@ def test_a_mapping_that_is_being_changed_is_asked_again_until_it_is_as_wanted(wo
     world.send("ada")
     world.pass_(30)
     assert not world.mapped.on
+
+
+class Slowly(MemorySwitch):
+    """Begins a change, and refuses others until it is done."""
+
+    begun: tuple[str, Mapped] | None = None
+
+    def put(self, mapping_id: str, wanted: Mapped) -> bool:
+        if self.begun is None and self.mappings[mapping_id] != wanted:
+            self.begun = (mapping_id, wanted)
+        return self.begun is None
+
+    def done(self) -> None:
+        if self.begun:
+            self.mappings.update([self.begun])
+        self.begun = None
+
+
+def test_a_change_that_is_to_be_undone_before_it_is_done_is_undone_in_the_end(world: World) -> None:
+    slowly = Slowly()
+    slowly.mappings = world.switch.mappings
+    world.switch = slowly
+    world.close()
+    world.pass_(3)
+    world.gates.save(*KEY, world.gate, gates.paused(world.gate, "holiday", "tok_a", world.clock.now))
+    world.gates.save(*KEY, world.gate, gates.resumed(world.gate, "tok_a", world.clock.now))
+    world.pass_(3)
+    slowly.done()
+    assert not world.mapped.on
+    world.pass_(70)
+    slowly.done()
+    world.pass_(70)
+    assert world.mapped.on
 
 
 def test_a_mapping_that_was_changed_by_hand_is_put_right_within_the_hour(world: World) -> None:

@@ -159,6 +159,11 @@ class GateTable:
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
+def _text_of(mapped: Mapped) -> str:
+    """Such as `on:fast`, or `on:fast:changing`."""
+    return f"{'on' if mapped.on else 'off'}:{mapped.lane.value}{'' if mapped.settled else ':changing'}"
+
+
 def _attributes(gate: Gate) -> dict[str, Any]:
     """All but the strikes, which others add to meanwhile."""
     found: dict[str, Any] = {
@@ -167,7 +172,7 @@ def _attributes(gate: Gate) -> dict[str, Any]:
         "since": _number(gate.since),
         "probes": {"N": str(gate.probes)},
         "lane": {"S": gate.lane.value},
-        "mapped": {"S": f"{'on' if gate.mapped.on else 'off'}:{gate.mapped.lane.value}"},
+        "mapped": {"S": _text_of(gate.mapped)},
         "version": {"N": str(gate.version)},
     }
     for name in ("next_probe_at", "slow_at", "calm_since"):
@@ -182,7 +187,7 @@ def _gate(item: Mapping[str, Any]) -> Gate:
     """An item that was only struck yet has no state: it is open, as is what has no item."""
     if "version" not in item:
         return Gate(strikes=_strikes(item), struck_at=_time(item, "struck_at"))
-    switched, _, lane = item["mapped"]["S"].partition(":")
+    switched, lane, *changing = item["mapped"]["S"].split(":")
     return Gate(
         state=GateState(item["state"]["S"]),
         reason=item["reason"]["S"],
@@ -194,7 +199,7 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         lane=Lane(item["lane"]["S"]),
         slow_at=_time(item, "slow_at"),
         calm_since=_time(item, "calm_since"),
-        mapped=Mapped(switched == "on", Lane(lane)),
+        mapped=Mapped(switched == "on", Lane(lane), not changing),
         untold=_changes(item["untold"]["S"]) if "untold" in item else (),
         version=int(item["version"]["N"]),
     )
@@ -209,7 +214,8 @@ def _time(item: Mapping[str, Any], name: str) -> float | None:
 
 
 def _number(value: float) -> dict[str, str]:
-    return {"N": f"{value:.3f}"}
+    """All of its digits: what was saved is what is read."""
+    return {"N": repr(value)}
 
 
 def _key(workspace: str, destination: str) -> dict[str, Any]:

@@ -171,10 +171,15 @@ class _Keeper:
         return self.ports.book.save(self.item.workspace_id, self.item.id, before, after)
 
     def _switched(self, gate: Gate) -> Gate:
-        """What stays another way than it was made is looked at every time: nobody else would see that it is not so."""
+        """What stays another way than it was made is looked at every time: nobody else would see that it is not so.
+
+        That a change has begun is noted first: if it is to be undone before it is done, somebody still looks.
+        """
         stays = gate.state is GateState.PAUSED or gate.wanted == Mapped(True, Lane.SLOW)
         if gate.mapped == gate.wanted and not stays:
             return gate
+        if gate.mapped != gate.wanted:
+            gate = self._saved(gate, msgspec.structs.replace(gate, mapped=gate.mapped._replace(settled=False)))
         if not self.ports.switch.put(self.item.mapping_id, gate.wanted):
             self._later(SETTLING_S)
             return gate
