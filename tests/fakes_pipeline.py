@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.domain.books import DeliverReceipt, FanoutReceipt
+from penstock.domain.books import CreatedReceipt, DeliverReceipt, FanoutReceipt, Receipt
 from penstock.domain.delivery import Answer
 from penstock.domain.progress import Progress
 from penstock.domain.run import Run, decode_run
@@ -125,10 +125,13 @@ class MemoryQueues:
 
 class MemoryReceipts:
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], list[FanoutReceipt | DeliverReceipt]] = defaultdict(list)
+        self.rows: dict[tuple[str, str], list[Receipt]] = defaultdict(list)
         self.unreadable: dict[str, dict[str, bytes]] = defaultdict(dict)
 
     def keep_fanout(self, workspace: str, destination: str, receipt: FanoutReceipt) -> None:
+        self.rows[workspace, destination].append(receipt)
+
+    def keep_created(self, workspace: str, destination: str, receipt: CreatedReceipt) -> None:
         self.rows[workspace, destination].append(receipt)
 
     def keep_deliver(self, workspace: str, destination: str, receipt: DeliverReceipt) -> None:
@@ -138,8 +141,8 @@ class MemoryReceipts:
         self.unreadable[destination][message_id] = body
 
     def read(
-        self, workspace: str, destination: str, begin: str = "0", end: str = ":"
-    ) -> list[FanoutReceipt | DeliverReceipt]:
+        self, workspace: str, destination: str, begin: str = "0", end: str = ":", page: int | None = None
+    ) -> list[Receipt]:
         found = [row for row in self.rows[workspace, destination] if begin <= row.at < end]
         return sorted(found, key=lambda row: row.at)
 

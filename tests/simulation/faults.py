@@ -11,18 +11,20 @@ from typing import Any
 
 import msgspec
 
+from penstock.domain import letter_index
 from penstock.domain.books import DEAD, Books, DeliverReceipt, Receipt, add_up, deliver_receipt
 from penstock.domain.dedup import Claims, KeyState, Known, Owner, Wanted
 from penstock.domain.event import iso
 from penstock.domain.job import decode_job
-from penstock.domain.letters import Letter
+from penstock.domain.letters import Letter, encode_letter
 from penstock.steps.deliver import Message
 from penstock.steps.fan_out import Message as Outgoing
 from tests.simulation.fifo import Held
 from tests.simulation.lambdas import Instance, Invocation
 from tests.simulation.promises import BOOKS, LOST, REORDERED, REPEATED
 from tests.simulation.stream import Kept
-from tests.simulation.world import WORKSPACE, World
+from tests.simulation.wiring import WORKSPACE, moment
+from tests.simulation.world import World
 
 
 class DropsTheDedupWrite(World):
@@ -101,13 +103,15 @@ class CountsWithTheReceiveCount(World):
         return super().carry_messages(destination, [messages[at] for at in left], [given[at] for at in left])
 
     def _give_up(self, destination: str, message: Message) -> None:
-        job, at = decode_job(message.body), iso(self.now(Instance(0.0)))
+        job, at = decode_job(message.body), iso(moment(self, 0.0))
         run = msgspec.structs.replace(job.run, events=[])
         letters = [
             Letter(kind="dead", reason="exhausted", at=at, job=job.id, index=index, run=run, event=event)
             for index, event in enumerate(job.run.events)
         ]
-        self.letters.keep(WORKSPACE, destination, letters)
+        self.letters.bodies.put(job.id, [encode_letter(letter) for letter in letters])
+        entries = [letter_index.entry(letter, job.id, slot, 2**40) for slot, letter in enumerate(letters)]
+        self.letters.index.put(WORKSPACE, destination, entries)
         fates = [f"{DEAD}exhausted"] * len(letters)
         self.receipts.keep_deliver(WORKSPACE, destination, deliver_receipt(at, {job.id: (0, fates)}))
 

@@ -14,6 +14,7 @@ from tests.simulation.weather import Weather
 BATCH_SIZE = 10
 STALLS_S = (20.0, 420.0)
 OUTLIVED = "outlived its visibility"
+LOST_DELETION = "a deletion was lost"
 
 # invokes the function with messages as they were received: the invocation, and the ids of those that it says failed
 Carry = Callable[[Sequence[Held], Sequence[Message]], tuple[Invocation, Sequence[str]]]
@@ -101,7 +102,7 @@ class QueueMapping:
 
     def _delete(self, message: Held, receipt: str, invocation: Invocation) -> None:
         if self._weather.strikes(self._weather.odds.lost_deletion):
-            invocation.excuse("a deletion was lost", message.dedup_id)
+            invocation.excuse(LOST_DELETION, message.dedup_id)
             return
         try:
             self.queue.delete(receipt)

@@ -21,7 +21,8 @@ from tests.simulation.clients import Event
 from tests.simulation.lambdas import LONGEST_SKEW_S
 from tests.simulation.stores import Settings
 from tests.simulation.tool import Site, Taken
-from tests.simulation.world import FRESH_S, OUTAGE_S, TIMEOUT_S, WORKSPACE, World
+from tests.simulation.wiring import FRESH_S, OUTAGE_S, WORKSPACE
+from tests.simulation.world import TIMEOUT_S, World
 
 LOST, REORDERED, REPEATED, BOOKS = "lost", "reordered", "repeated", "books"
 UNSENT_REASONS = ("destination_deleted",)  # of discards that no letter is kept of
@@ -89,14 +90,22 @@ def check(world: World) -> Findings:
 
 
 def _accepted(world: World) -> dict[str, _Accepted]:
-    found: dict[str, _Accepted] = {}
-    for kept in world.stream.all:
+    """A run that is carried on from stream to stream is there several times; what became of it was decided last."""
+    done_at: dict[str, float] = defaultdict(float)
+    replayed: set[str] = set()
+    first: dict[str, float] = {}
+    for kept in world.live.log:
+        ends = [each.done_at[kept.id] for each in world.records if kept.id in each.done_at]
         for raw in decode_run(kept.record.data).events:
             name = _message_id(raw).message_id
-            done_at = world.records.done_at.get(kept.id, float("inf"))
-            if name not in found:
-                found[name] = _Accepted(world.events[name], len(found), kept.at, done_at, world.attempts[kept.id] > 1)
-    return found
+            first.setdefault(name, kept.at)
+            done_at[name] = max(done_at[name], *ends, float("inf") if not ends else 0.0)
+            if world.attempts[kept.id] > 1:
+                replayed.add(name)
+    return {
+        name: _Accepted(world.events[name], place, at, done_at[name], name in replayed)
+        for place, (name, at) in enumerate(first.items())
+    }
 
 
 @dataclass
@@ -153,8 +162,8 @@ class _Check:
         for (id_, index), (_, _, reason) in events.items():
             for name in self._at(id_, index):
                 fates[name].append(reason)
-        kept = self.world.letters.kept.get((WORKSPACE, self.site.name), {})
-        letters = {_message_id(letter.event).message_id: letter for letter in kept.values()}
+        kept = self.world.letters.letters(WORKSPACE, self.site.name)
+        letters = {_message_id(letter.event).message_id: letter for letter in kept}
         mapping = self.world.mappings.get(self.site.name)
         held = [each.dedup_id for each in mapping.queue.held.values()] if mapping else []
         queued = [(id_, place) for id_ in held for place in range(len(names[id_][-1])) if (id_, place) not in events]
@@ -175,7 +184,7 @@ class _Check:
             if accepted is None:
                 self.broken(LOST, f"{name} was delivered and never accepted")
                 continue
-            if name in self.said.given_up:
+            if name in self.said.given_up or name in self.rerouted:
                 continue  # those behind it have not waited for it, and rightly
             key = (accepted.event.source, accepted.event.key)
             if accepted.place < last.get(key, -1):
@@ -198,6 +207,8 @@ class _Check:
         if first.lied:
             return "the tool lied"
         jobs = self.jobs_of[name]
+        if self._by_replay(name, second) and not self._by_replay(name, first) and name in self.said.given_up:
+            return "a replay of what got through after all"
         for notes in (first.invocation.excuses, second.invocation.echoes):
             why = notes.get("") or next((notes[job] for job in jobs if job in notes), None)
             if why is not None:
@@ -205,6 +216,12 @@ class _Check:
         if any((self.site.name, job) in self.world.late for job in jobs):
             return "a fan-out replay after five minutes"
         return None
+
+    def _by_replay(self, name: str, taken: Taken) -> bool:
+        """Whether it came to the tool by a replay's job."""
+        had = {each.dedup_id for each in taken.invocation.about or ()}
+        ours = [job for job in self.jobs_of[name] if job in had]
+        return bool(ours) and all(".rpl_" in job for job in ours)
 
     def outcomes(self) -> None:
         """Every accepted event that the destination wants has an outcome, and a true one."""

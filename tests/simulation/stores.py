@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.domain.letters import Letter
 from penstock.domain.routing import Route
 from penstock.domain.stream_record import StreamRecord
 from penstock.domain.webhook import Webhook
@@ -50,18 +49,6 @@ class Config:
         theirs = self.versions[destination]
         ends = [each.since for each in theirs[1:]] + [float("inf")]
         return [each for each, end in zip(theirs, ends, strict=True) if each.since <= last and end >= first]
-
-
-@dataclass
-class Letters:
-    """Letters by their places."""
-
-    kept: dict[tuple[str, str], dict[str, Letter]] = field(default_factory=dict)
-
-    def keep(self, workspace: str, destination: str, letters: Sequence[Letter]) -> None:
-        theirs = self.kept.setdefault((workspace, destination), {})
-        for letter in letters:
-            theirs.setdefault(letter.place, letter)
 
 
 @dataclass

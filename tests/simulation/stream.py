@@ -30,30 +30,27 @@ class Kept:
     number: int
     record: StreamRecord
     at: float
+    prefix: str
 
     @property
     def id(self) -> str:
-        return f"shardId-{self.shard:012d}-{self.number:056d}"
+        return f"{self.prefix}shardId-{self.shard:012d}-{self.number:056d}"
 
 
-@dataclass
 class Stream:
-    """Records by shard, in order; `followers` are told of each."""
+    """Hands its records, in order for each shard, to its followers; `log` has those of all streams, as they came."""
 
-    clock: Clock
-    shards: int = 2
-    kept: list[list[Kept]] = field(default_factory=list)
-    followers: list[Callable[[Kept], None]] = field(default_factory=list)
-    all: list[Kept] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.kept = [[] for _ in range(self.shards)]
+    def __init__(self, clock: Clock, log: list[Kept], shards: int = 2, prefix: str = "") -> None:
+        self.clock = clock
+        self.shards = shards
+        self.log = log
+        self.followers: list[Callable[[Kept], None]] = []
+        self._prefix = prefix
 
     def append(self, record: StreamRecord) -> Kept:
         shard = record.hash_key * self.shards // HASH_KEYS
-        kept = Kept(shard, len(self.all) + 1, record, self.clock.now)
-        self.kept[shard].append(kept)
-        self.all.append(kept)
+        kept = Kept(shard, len(self.log) + 1, record, self.clock.now, self._prefix)
+        self.log.append(kept)
         for follower in self.followers:
             follower(kept)
         return kept
