@@ -660,4 +660,4 @@ def test_old_pools_give_way_and_their_connections_are_closed(serve: Callable[...
     server, http = serve(answering(OK)), tool()
     for number in range(70):
         assert post(http, server, f"/{number}") == Answer(200)
-    assert len(http._pools) == 64
+    assert len(http._lines) == 64

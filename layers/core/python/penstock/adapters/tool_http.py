@@ -2,6 +2,9 @@
 
 An address is judged at the moment of connecting, and that very address is connected to, so a name that resolves to
 something else a moment later gains nothing. Redirects are not followed. No proxy is used.
+
+urllib3 keeps the connections and shakes hands. The request itself is written here, in one piece: that is half the work
+of a delivery.
 """
 
 from __future__ import annotations
@@ -10,17 +13,14 @@ import socket
 import ssl
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from http.client import HTTPException
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from http.client import HTTPException, HTTPResponse
+from typing import Any, NamedTuple
 
-import urllib3
-from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, ProtocolError, SSLError
-from urllib3.exceptions import TimeoutError as HttpTimeout
-from urllib3.util import parse_url
+from urllib3.exceptions import HTTPError
+from urllib3.util import Url, parse_url
 
 from penstock.adapters.tool_http_sockets import (
     BlockedAddress,
@@ -39,7 +39,15 @@ LONGEST_HEADER = 200
 UNKEPT_HEADERS = frozenset({"set-cookie", "set-cookie2"})  # a session with the tool is nobody's to read
 MOST_POOLS = 64
 CONNECTIONS_PER_POOL = 10  # as many groups as a batch of SQS can have
-NO_RETRY = urllib3.Retry(False, redirect=False)
+DEFAULT_PORTS = {"http": 80, "https": 443}
+WENT_AWAY = (HTTPException, ConnectionError, ssl.SSLError)
+
+
+class Line(NamedTuple):
+    """The connections to one URL, and how a request on them begins."""
+
+    pool: HTTPConnectionPool
+    beginning: str
 
 
 class ToolHttp:
@@ -59,43 +67,43 @@ class ToolHttp:
         self._kinds = _guarded(Connector(resolve, allow_loopback))
         self._make_tls = tls
         self._tls: ssl.SSLContext | None = None
-        self._pools: OrderedDict[str, tuple[HTTPConnectionPool, str]] = OrderedDict()
+        self._lines: OrderedDict[str, Line] = OrderedDict()
         self._lock = threading.Lock()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         exchange.begin(self._request_timeout_s)
         try:
-            pool, target = self._pool(url)
-            return self._post(pool, target, headers, body)
+            line = self._line(url)
+            return self._post(line.pool, _head(line.beginning, headers, len(body)) + body)
         except (HTTPError, HTTPException, BlockedAddress, NotResolved, OSError, ValueError) as error:
             return Answer(None, trouble=_trouble(error))
 
-    def _post(self, pool: HTTPConnectionPool, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _post(self, pool: HTTPConnectionPool, request: bytes) -> Answer:
         try:
-            return _exchanged(pool, target, headers, body)
-        except (ProtocolError, SSLError):
+            return _exchanged(pool, request)
+        except WENT_AWAY:
             if not exchange.is_on_kept_connection or exchange.is_answered:
                 raise
-        return _exchanged(pool, target, headers, body)  # the other side had closed the kept connection meanwhile
+        return _exchanged(pool, request)  # the other side had closed the kept connection meanwhile
 
-    def _pool(self, url: str) -> tuple[HTTPConnectionPool, str]:
-        """The URL's own pool, so that no two destinations share a connection, and what stands in the request line."""
+    def _line(self, url: str) -> Line:
+        """The URL's own connections: no two destinations share any."""
         with self._lock:
-            if url not in self._pools:
-                self._pools[url] = self._made(url)
-                if len(self._pools) > MOST_POOLS:
-                    self._pools.popitem(last=False)[1][0].close()
-            self._pools.move_to_end(url)
-            return self._pools[url]
+            if url not in self._lines:
+                self._lines[url] = self._made(url)
+                if len(self._lines) > MOST_POOLS:
+                    self._lines.popitem(last=False)[1].pool.close()
+            self._lines.move_to_end(url)
+            return self._lines[url]
 
-    def _made(self, url: str) -> tuple[HTTPConnectionPool, str]:
+    def _made(self, url: str) -> Line:
         parts = parse_url(url)
         if parts.scheme not in self._kinds or not parts.host:
             raise ValueError("the URL is neither http nor https, or has no host")
         options: dict[str, Any] = {"maxsize": CONNECTIONS_PER_POOL, "block": False}
         if parts.scheme == "https":
             options["ssl_context"] = self._context()
-        return self._kinds[parts.scheme](parts.host, parts.port, **options), parts.request_uri
+        return Line(self._kinds[parts.scheme](parts.host, parts.port, **options), _beginning(parts, parts.host))
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
@@ -104,39 +112,48 @@ class ToolHttp:
         return self._tls
 
 
-def _exchanged(pool: HTTPConnectionPool, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
-    response = pool.urlopen(
-        "POST",
-        target,
-        body=body,
-        headers=headers,
-        retries=NO_RETRY,
-        redirect=False,
-        assert_same_host=False,
-        timeout=exchange.left_s(),
-        preload_content=False,
-        decode_content=False,
-    )
+def _beginning(url: Url, host: str) -> str:
+    port = "" if url.port in (None, DEFAULT_PORTS.get(url.scheme or "")) else f":{url.port}"
+    return f"POST {url.request_uri} HTTP/1.1\r\nHost: {host.rstrip('.')}{port}\r\nAccept-Encoding: identity"
+
+
+def _head(beginning: str, headers: Mapping[str, str], size: int) -> bytes:
+    """Raises `ValueError` for a header that would be more than one, or that no request can hold."""
+    lines = [beginning, *[f"{name}: {value}" for name, value in headers.items()], f"Content-Length: {size}\r\n\r\n"]
+    head = "\r\n".join(lines)
+    breaks = beginning.count("\r") + len(lines) + 1
+    if head.count("\r") != breaks or head.count("\n") != breaks:
+        raise ValueError("a header holds a line break")
+    return head.encode("latin-1")
+
+
+def _exchanged(pool: HTTPConnectionPool, request: bytes) -> Answer:
+    connection: Any = pool._get_conn()  # one of `_guarded`'s
+    try:
+        response = connection.exchanged(request)
+    except BaseException:
+        connection.close()
+        raise
     is_done = 200 <= response.status < 300
-    body, is_whole = _read_away(response) if is_done else _read_and_kept(response)
-    if is_whole:
-        response.release_conn()
-    else:
-        response.close()
-    headers = {} if is_done else _headers(response.headers)
-    return Answer(response.status, response.headers.get("Retry-After"), headers=headers, body=body)
+    kept, is_whole = _read_away(response) if is_done else _read_and_kept(response)
+    response.close()
+    if not is_whole or response.will_close:
+        connection.close()
+    pool._put_conn(connection)
+    headers = {} if is_done else _headers(response.headers.items())
+    return Answer(response.status, response.headers.get("Retry-After"), headers=headers, body=kept)
 
 
-def _read_away(response: BaseHTTPResponse) -> tuple[bytes, bool]:
+def _read_away(response: HTTPResponse) -> tuple[bytes, bool]:
     """Nothing, and whether the answer was whole; if it was, its connection can serve again."""
     try:
         response.read(LARGEST_ANSWER)
         return b"", not response.read(1)
-    except (HTTPError, OSError):
+    except (HTTPException, OSError):
         return b"", False  # it has answered: what it says beyond its status is not worth another try
 
 
-def _read_and_kept(response: BaseHTTPResponse) -> tuple[bytes, bool]:
+def _read_and_kept(response: HTTPResponse) -> tuple[bytes, bool]:
     """The beginning of the answer's body, as far as it came, and whether it was whole."""
     kept, size = b"", 0
     try:
@@ -145,14 +162,21 @@ def _read_and_kept(response: BaseHTTPResponse) -> tuple[bytes, bool]:
             if not piece:
                 return kept, True
             kept, size = (kept + piece)[:LARGEST_KEPT], size + len(piece)
-    except (HTTPError, OSError):
+    except (HTTPException, OSError):
         pass
     return kept, False
 
 
-def _headers(given: Mapping[str, str]) -> dict[str, str]:
-    shown = [name for name in given if name.lower() not in UNKEPT_HEADERS and len(name) <= LONGEST_HEADER]
-    return {name: given[name][:LONGEST_HEADER] for name in shown[:MOST_HEADERS]}
+def _headers(given: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The first few; those of one name are one, as its first spells it."""
+    shown: dict[str, tuple[str, str]] = {}
+    for name, value in given:
+        known = name.lower()
+        if known in shown:
+            shown[known] = (shown[known][0], f"{shown[known][1]}, {value}"[:LONGEST_HEADER])
+        elif known not in UNKEPT_HEADERS and len(name) <= LONGEST_HEADER and len(shown) < MOST_HEADERS:
+            shown[known] = (name, value[:LONGEST_HEADER])
+    return dict(shown.values())
 
 
 def _trouble(error: Exception) -> Trouble:
@@ -160,26 +184,27 @@ def _trouble(error: Exception) -> Trouble:
         return Trouble.BLOCKED_ADDRESS
     if isinstance(error, NotResolved):
         return Trouble.DNS
-    causes = (error, *error.args)  # urllib3 wraps what happened on a connection
-    if any(isinstance(cause, (HttpTimeout, TimeoutError)) for cause in causes):
+    if isinstance(error, TimeoutError):
         return Trouble.TIMEOUT
-    return Trouble.TLS if isinstance(error, (SSLError, ssl.SSLError)) else Trouble.CONNECTION
+    return Trouble.TLS if isinstance(error, ssl.SSLError) else Trouble.CONNECTION
 
 
 def _guarded(connector: Connector) -> dict[str, type[HTTPConnectionPool]]:
     """Connection pools whose connections go to judged addresses alone."""
 
     class Guarded(HTTPConnection):
-        is_kept = False
-
         def _new_conn(self) -> socket.socket:
-            self.is_kept = exchange.is_on_kept_connection = False
             return connector.connect(self._dns_host, self.port or self.default_port)
 
-        def request(self, *given: Any, **named: Any) -> None:
-            exchange.is_on_kept_connection = self.is_kept
-            super().request(*given, **named)
-            self.is_kept = True
+        def exchanged(self, request: bytes) -> HTTPResponse:
+            """The answer to a request, up to its body."""
+            exchange.is_on_kept_connection = self.sock is not None
+            if self.sock is None:
+                self.connect()
+            self.sock.sendall(request)
+            response = HTTPResponse(self.sock, method="POST")
+            response.begin()
+            return response
 
     class GuardedTls(Guarded, HTTPSConnection):
         pass
