@@ -31,6 +31,7 @@ class FakeControl:
         self.items: dict[str, dict[str, dict[str, Any]]] = {"sources": {}, "destinations": {}, "tokens": {}}
         self.schemas: list[dict[str, Any]] = []
         self.changes: list[dict[str, Any]] = []
+        self.gates: dict[str, dict[str, Any]] = {}
         self.healths: list[dict[str, Any]] = []
         self.trace: dict[str, Any] = {"events": []}
         self.asked: list[dict[str, str]] = []
@@ -52,6 +53,8 @@ class FakeControl:
         app.router.add_post("/control/destinations/{id}/rotate-secret", self.rotate_secret)
         app.router.add_get("/control/trace", self.traced)
         app.router.add_get("/control/destinations/{id}/health", self.healthy)
+        app.router.add_get("/control/destinations/{id}/gate", self.gate)
+        app.router.add_post("/control/destinations/{id}/{act:pause|resume}", self.switch)
         app.router.add_get("/control/{kind}", self.listed)
         app.router.add_post("/control/{kind}", self.create)
         app.router.add_get("/control/{kind}/{id}", self.read)
@@ -61,6 +64,15 @@ class FakeControl:
 
     async def rotate_secret(self, request: web.Request) -> web.Response:
         return web.json_response({"signing_secret": "whsec_new", **await request.json()}, status=201)
+
+    async def gate(self, request: web.Request) -> web.Response:
+        return web.json_response(self.gates.get(request.match_info["id"], {"state": "open"}))
+
+    async def switch(self, request: web.Request) -> web.Response:
+        given = await request.json() if request.can_read_body else {}
+        state = "paused" if request.match_info["act"] == "pause" else "open"
+        self.gates[request.match_info["id"]] = {"state": state, **given}
+        return web.json_response(self.gates[request.match_info["id"]])
 
     async def listed(self, request: web.Request) -> web.Response:
         kind = request.match_info["kind"]

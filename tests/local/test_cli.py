@@ -124,6 +124,16 @@ def test_a_destination_is_made_for_every_source_and_changed_by_what_is_given(
     assert run("destinations", "delete", destination)[0] == 0
 
 
+def test_a_destination_is_paused_resumed_and_looked_at(hub: Hub, run: Run) -> None:
+    run("destinations", "pause", "dst_1", "--reason", "the shop moves")
+    assert json.loads(run("destinations", "gate", "dst_1", "--json")[1]) == {
+        "state": "paused",
+        "reason": "the shop moves",
+    }
+    assert json.loads(run("destinations", "resume", "dst_1", "--json")[1]) == {"state": "open"}
+    assert json.loads(run("destinations", "pause", "dst_1", "--json")[1]) == {"state": "paused"}
+
+
 def test_a_token_is_made_with_its_scopes_and_deleted(hub: Hub, control: FakeControl, run: Run) -> None:
     made = run("tokens", "create", "CI", "--scope", "sources:read", "--scope", "audit:read", "--json")
     token = json.loads(made[1])["id"]
