@@ -10,7 +10,7 @@ from infra.pipeline import Pipeline
 from infra.rights import Resources
 from infra.settings import Environments, Names
 from infra.stages import Stage
-from infra.state import State, Teardown, failure_bucket
+from infra.state import State, Teardown, failure_bucket, letter_bucket
 from infra.stream import Stream
 
 
@@ -21,7 +21,7 @@ def hub(app: App, stage: Stage) -> None:
     given = Environments(stage, _names(stage), on)
     pipeline = Pipeline(app, stage, maker, on, given)
     apis = HttpApis(app, stage, maker, on, given, state.operator_secret.secret_arn)
-    teardown = Teardown(app, stage, maker, on, failure_bucket(stage))
+    teardown = Teardown(app, stage, maker, on, (failure_bucket(stage), letter_bucket(stage)))
     for stack in (pipeline, apis):
         stack.add_stack_dependency(state)
         stack.add_stack_dependency(stream)
@@ -41,11 +41,13 @@ def _names(stage: Stage) -> Names:
         progress=f"{stage.prefix}-progress",
         dedup=f"{stage.prefix}-dedup",
         gates=f"{stage.prefix}-gates",
+        letters=f"{stage.prefix}-letters",
         places=f"{stage.prefix}-places",
         schemas=f"{stage.prefix}-schemas",
         changes=f"{stage.prefix}-changes",
         event_bus=stage.prefix,
         failure_bucket=failure_bucket(stage),
+        letter_bucket=letter_bucket(stage),
     )
 
 
@@ -58,6 +60,7 @@ def _resources(stage: Stage, state: State) -> Resources:
         progress=_arn("dynamodb", f"table/{stage.prefix}-progress"),
         dedup=_arn("dynamodb", f"table/{stage.prefix}-dedup"),
         gates=_arn("dynamodb", f"table/{stage.prefix}-gates"),
+        letters=_arn("dynamodb", f"table/{stage.prefix}-letters"),
         places=_arn("dynamodb", f"table/{stage.prefix}-places"),
         schemas=_arn("dynamodb", f"table/{stage.prefix}-schemas"),
         changes=_arn("dynamodb", f"table/{stage.prefix}-changes"),
@@ -69,9 +72,11 @@ def _resources(stage: Stage, state: State) -> Resources:
         key=state.key.key_arn,
         operator_secret=state.operator_secret.secret_arn,
         failure_bucket=f"arn:{Aws.PARTITION}:s3:::{failure_bucket(stage)}",
+        letter_bucket=f"arn:{Aws.PARTITION}:s3:::{letter_bucket(stage)}",
         queues=_arn("sqs", f"{stage.queue_prefix}*"),
         mappings=_arn("lambda", "event-source-mapping:*"),
         chores=_arn("sqs", stage.chores),
+        replays=_arn("sqs", stage.replays),
         alert_topics=_arn("sns", f"{stage.alert_topics}*"),
         deliver=_arn("lambda", f"function:{stage.function('deliver')}"),
         deliver_slow=_arn("lambda", f"function:{stage.function('deliver_slow')}"),

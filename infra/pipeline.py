@@ -10,6 +10,7 @@ from constructs import Construct
 from infra import rights
 from infra.functions import Maker
 from infra.gatekeeper import add_gatekeeper
+from infra.replay import add_replay
 from infra.settings import Environments
 from infra.stages import Stage
 
@@ -40,6 +41,7 @@ class Pipeline(Stack):
                 self, name, rights.deliver(on), given.deliver, timeout_s=stage.deliver_timeout_s, code="deliver"
             )
         add_gatekeeper(self, stage, maker, on, given)
+        add_replay(self, stage, maker, on, given)
 
     def _feed(
         self,

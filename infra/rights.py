@@ -17,6 +17,7 @@ QUEUES = "Destinations' queues are made at run time; the prefix is this stage's 
 MAPPINGS = "Mappings are made at run time and AWS chooses their ids; the condition keeps to those of deliver."
 TOPICS = "Topics for alerts are made by whoever runs the hub; the prefix is this stage's own."
 UNNAMEABLE = "AWS knows no narrower resource for this action; where there is a condition for it, it is set."
+LETTERS = "Letters are made at run time; the bucket is this stage's own, and holds nothing else."
 OBJECTS = "Any object of the stage's own bucket for what could not be handled, and of no other."
 
 Condition: TypeAlias = dict[str, dict[str, str | list[str]]]
@@ -32,6 +33,7 @@ class Resources:
     progress: str
     dedup: str
     gates: str
+    letters: str
     places: str
     schemas: str
     changes: str
@@ -43,9 +45,11 @@ class Resources:
     key: str
     operator_secret: str
     failure_bucket: str
+    letter_bucket: str
     queues: str
     mappings: str
     chores: str
+    replays: str
     alert_topics: str
     deliver: str
     deliver_slow: str
@@ -98,6 +102,9 @@ def control(on: Resources) -> list[Grant]:
         Grant(("sqs:GetQueueAttributes",), (on.queues,), why_wide=QUEUES),
         Grant(("sqs:SendMessage",), (on.chores,)),
         Grant(("sqs:CreateQueue", "sqs:TagQueue", "sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,), why_wide=QUEUES),
+        *_reads_letters(on),
+        Grant(("dynamodb:PutItem",), (on.letters,)),
+        Grant(("sqs:SendMessage",), (on.replays,)),
         Grant(("lambda:CreateEventSourceMapping",), ("*",), of_deliver, why_wide=UNNAMEABLE),
         Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),
         Grant(("lambda:DeleteEventSourceMapping",), (on.mappings,), of_deliver, why_wide=MAPPINGS),
@@ -204,13 +211,39 @@ def _sends(on: Resources) -> list[Grant]:
         Grant(("dynamodb:GetItem", "dynamodb:PutItem"), (on.progress,)),
         Grant(("kms:Decrypt",), (on.key,)),
         Grant(("sqs:ChangeMessageVisibility",), (on.queues,), why_wide=QUEUES),
+        Grant(("dynamodb:BatchWriteItem",), (on.letters,)),
+        Grant(("s3:PutObject",), (f"{on.letter_bucket}/*",), why_wide=LETTERS),
+    ]
+
+
+def replay(on: Resources) -> list[Grant]:
+    return [
+        *_reads_letters(on, index=False),
+        Grant(("dynamodb:PutItem", "dynamodb:UpdateItem"), (on.letters,)),
+        Grant(("dynamodb:GetItem",), (on.config,)),
+        Grant(("dynamodb:PutItem",), (on.receipts,)),
+        Grant(("sqs:SendMessage", "sqs:GetQueueAttributes"), (on.queues,), why_wide=QUEUES),
+        Grant(("sqs:SendMessage",), (on.replays,)),
+        Grant(("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), (on.replays,), on_behalf=True),
+    ]
+
+
+def _reads_letters(on: Resources, index: bool = True) -> list[Grant]:
+    """To who may not list a bucket, S3 says of what is absent that it is forbidden."""
+    by_time = (f"{on.letters}/index/{tables.LETTERS_BY_TIME}",) if index else ()
+    return [
+        Grant(("dynamodb:GetItem",), (on.letters,)),
+        Grant(("dynamodb:Query",), (on.letters, *by_time)),
+        Grant(("s3:GetObject",), (f"{on.letter_bucket}/*",), why_wide=LETTERS),
+        Grant(("s3:ListBucket",), (on.letter_bucket,), on_behalf=True),
     ]
 
 
 def teardown(on: Resources) -> list[Grant]:
     return [
-        Grant(("s3:ListBucketVersions",), (on.failure_bucket,)),
+        Grant(("s3:ListBucketVersions",), (on.failure_bucket, on.letter_bucket)),
         Grant(("s3:DeleteObjectVersion",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
+        Grant(("s3:DeleteObjectVersion",), (f"{on.letter_bucket}/*",), why_wide=LETTERS),
         Grant(("sqs:ListQueues",), ("*",), why_wide=UNNAMEABLE),
         Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),
     ]

@@ -18,11 +18,13 @@ class Names:
     progress: str
     dedup: str
     gates: str
+    letters: str
     places: str
     schemas: str
     changes: str
     event_bus: str
     failure_bucket: str
+    letter_bucket: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Environments:
     def control(self) -> dict[str, str]:
         return {
             **self._loopback,
+            **self._letters,
+            "PENSTOCK_REPLAYS_QUEUE_ARN": self.on.replays,
             "PENSTOCK_CONFIG_TABLE": self.names.config,
             "PENSTOCK_AUDIT_TABLE": self.names.audit,
             "PENSTOCK_SCHEMAS_TABLE": self.names.schemas,
@@ -101,6 +105,7 @@ class Environments:
         return {
             **self._caches,
             **self._loopback,
+            **self._letters,
             "PENSTOCK_CONFIG_TABLE": self.names.config,
             "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
             "PENSTOCK_PROGRESS_TABLE": self.names.progress,
@@ -120,6 +125,19 @@ class Environments:
             "PENSTOCK_DELIVER_SLOW_FUNCTION_ARN": self.on.deliver_slow,
             "PENSTOCK_EVENT_BUS": self.names.event_bus,
         }
+
+    @property
+    def replay(self) -> dict[str, str]:
+        return {
+            **self._letters,
+            "PENSTOCK_CONFIG_TABLE": self.names.config,
+            "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
+            "PENSTOCK_REPLAYS_QUEUE_ARN": self.on.replays,
+        }
+
+    @property
+    def _letters(self) -> dict[str, str]:
+        return {"PENSTOCK_LETTERS_TABLE": self.names.letters, "PENSTOCK_LETTER_BUCKET": self.names.letter_bucket}
 
     @property
     def _streams(self) -> dict[str, str]:

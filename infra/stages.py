@@ -51,6 +51,11 @@ class Stage:
         """The name of the queue of the gatekeeper's chores."""
         return f"{self.prefix}-chores"
 
+    @property
+    def replays(self) -> str:
+        """The name of the queue of the replays' next steps."""
+        return f"{self.prefix}-replays"
+
     def function(self, name: str) -> str:
         return f"{self.prefix}-{name}"
 
@@ -85,6 +90,7 @@ def stage(name: str, region: str) -> Stage:
                 "deliver": 340,
                 "deliver_slow": 120,
                 "gatekeeper": 25,
+                "replay": 10,
             },
         )
     return Stage(name, region)

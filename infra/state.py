@@ -1,6 +1,8 @@
-"""The stateful stack: tables, the key for secrets, the operator's token, the bucket for what could not be handled."""
+"""The stateful stack: tables, the key for secrets, the operator's token, the buckets for what did not get through."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from aws_cdk import Acknowledgment, Aws, CustomResource, Duration, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_dynamodb as dynamodb
@@ -16,11 +18,16 @@ from penstock import tables
 from penstock.tables import Table
 
 PARKED_FOR_DAYS = 30
+LETTERS_FOR_DAYS = (7, 30, 90, 365)  # what a workspace can choose; the prefix says which it was
 
 
 def failure_bucket(stage: Stage) -> str:
     """Its name; bucket names are unique in all of AWS."""
     return f"{stage.prefix}-failures-{Aws.ACCOUNT_ID}-{Aws.REGION}"
+
+
+def letter_bucket(stage: Stage) -> str:
+    return f"{stage.prefix}-letters-{Aws.ACCOUNT_ID}-{Aws.REGION}"
 
 
 class State(Stack):
@@ -39,6 +46,7 @@ class State(Stack):
         )
         self.operator_secret = self._operator_secret(stage)
         self.failures = self._failures(stage)
+        self.letters = self._letters(stage)
 
     def stream_of(self, name: str) -> str:
         """ARN of a table's stream; AWS chooses its name."""
@@ -86,25 +94,37 @@ class State(Stack):
         return secret
 
     def _failures(self, stage: Stage) -> s3.Bucket:
+        reason = "Nobody but the stream's consumers and the operator reaches it; it is empty unless something is wrong."
+        rules = [s3.LifecycleRule(expiration=Duration.days(PARKED_FOR_DAYS))]
+        return self._bucket("Failures", failure_bucket(stage), rules, reason)
+
+    def _letters(self, stage: Stage) -> s3.Bucket:
+        """A day longer than what finds them, so that nothing that is listed is gone."""
+        reason = "Nobody but deliver, replay and the control function reaches it; the control API has an audit log."
+        rules = [s3.LifecycleRule(prefix=f"r{days}/", expiration=Duration.days(days + 1)) for days in LETTERS_FOR_DAYS]
+        return self._bucket("LetterBucket", letter_bucket(stage), rules, reason)
+
+    def _bucket(self, title: str, name: str, rules: list[s3.LifecycleRule], unlogged: str) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
-            "Failures",
-            bucket_name=failure_bucket(stage),
+            title,
+            bucket_name=name,
             encryption=s3.BucketEncryption.S3_MANAGED,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             enforce_ssl=True,
-            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(PARKED_FOR_DAYS))],
+            lifecycle_rules=rules,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        reason = "Nobody but the stream's consumers and the operator reaches it; it is empty unless something is wrong."
-        Validations.of(bucket).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=reason))
+        Validations.of(bucket).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=unlogged))
         return bucket
 
 
 class Teardown(Stack):
-    """Deleted before those with data: refuses while something made at run time is left, and empties the bucket."""
+    """Deleted before those with data: refuses while something made at run time is left, and empties the buckets."""
 
-    def __init__(self, scope: Construct, stage: Stage, maker: Maker, on: rights.Resources, bucket_name: str) -> None:
+    def __init__(
+        self, scope: Construct, stage: Stage, maker: Maker, on: rights.Resources, buckets: Sequence[str]
+    ) -> None:
         super().__init__(scope, f"{stage.prefix}-teardown", stack_name=f"{stage.prefix}-teardown")
         function = maker.function(
             self,
@@ -119,5 +139,5 @@ class Teardown(Stack):
             "NothingLeft",
             service_token=function.function_arn,
             resource_type="Custom::PenstockTeardown",
-            properties={"Bucket": bucket_name, "QueuePrefix": stage.queue_prefix},
+            properties={"Buckets": list(buckets), "QueuePrefix": stage.queue_prefix},
         )

@@ -164,10 +164,15 @@ def make_deliver(name: str = "deliver") -> str:
     )["FunctionArn"]
 
 
-def make_chores() -> str:
-    """The ARN of the queue of the gatekeeper's chores."""
+def make_letter_bucket() -> str:
+    boto3.client("s3", region_name=REGION).create_bucket(Bucket="penstock-test-letters")
+    return "penstock-test-letters"
+
+
+def make_queue(name: str) -> str:
+    """The ARN of a standard queue."""
     sqs = boto3.client("sqs", region_name=REGION)
-    url = sqs.create_queue(QueueName="penstock-test-chores")["QueueUrl"]
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
     return str(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"])
 
 
@@ -189,11 +194,14 @@ def environment() -> dict[str, str]:
         "PENSTOCK_SECRETS_KEY_ARN": key,
         "PENSTOCK_DELIVER_FUNCTION_ARN": make_deliver(),
         "PENSTOCK_GATES_TABLE": "penstock-test-gates",
+        "PENSTOCK_LETTERS_TABLE": "penstock-test-letters",
+        "PENSTOCK_LETTER_BUCKET": make_letter_bucket(),
+        "PENSTOCK_REPLAYS_QUEUE_ARN": make_queue("penstock-test-replays"),
         "PENSTOCK_RECEIPTS_TABLE": "penstock-test-receipts",
         "PENSTOCK_PROGRESS_TABLE": "penstock-test-progress",
         "PENSTOCK_DEDUP_TABLE": "penstock-test-dedup",
         "PENSTOCK_ALERT_TOPICS": f"arn:aws:sns:{REGION}:123456789012:penstock-test-alerts-",
-        "PENSTOCK_CHORES_QUEUE_ARN": make_chores(),
+        "PENSTOCK_CHORES_QUEUE_ARN": make_queue("penstock-test-chores"),
     }
 
 

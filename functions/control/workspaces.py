@@ -1,11 +1,19 @@
-"""The operator's part: workspaces, and a token for one that has lost its own."""
+"""Workspaces: the operator's part, a token for one that has lost its own, and what a workspace says of itself."""
 
 from __future__ import annotations
 
 from functions.control.serving import Call, Resource
 from penstock.domain import workspaces
 from penstock.domain.tokens import ALL_WORKSPACES, IssuedToken, NewToken
-from penstock.domain.workspaces import NewWorkspace, Registration, WorkspaceCreated, WorkspaceList, WorkspaceView
+from penstock.domain.workspaces import (
+    NewWorkspace,
+    OwnWorkspaceView,
+    Registration,
+    WorkspaceChange,
+    WorkspaceCreated,
+    WorkspaceList,
+    WorkspaceView,
+)
 from penstock.steps import keep_workspaces
 
 resource = Resource("workspaces")
@@ -64,3 +72,29 @@ def read(call: Call) -> WorkspaceView:
 )
 def recover(call: Call) -> IssuedToken:
     return keep_workspaces.recover_workspace(call.ports.ledger, call.caller, call.ids["workspace_id"], call.body)
+
+
+@resource.operation(
+    "GET",
+    "/control/workspace",
+    name="getOwnWorkspace",
+    summary="Read the workspace of the token",
+    scope="destinations:read",
+    answer=OwnWorkspaceView,
+)
+def read_own(call: Call) -> OwnWorkspaceView:
+    return workspaces.own_view(keep_workspaces.own_workspace(call.ports.ledger, call.caller))
+
+
+@resource.operation(
+    "PATCH",
+    "/control/workspace",
+    name="changeOwnWorkspace",
+    summary="Change for how long dead and discarded events are kept, from now on",
+    scope="destinations:write",
+    body=WorkspaceChange,
+    answer=OwnWorkspaceView,
+    conflicts=True,
+)
+def change_own(call: Call) -> OwnWorkspaceView:
+    return workspaces.own_view(keep_workspaces.change_own_workspace(call.ports.ledger, call.caller, call.body))

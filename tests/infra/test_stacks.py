@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock import tables
+from penstock.domain.workspaces import KEPT_DAYS
 from penstock.tables import Table
 from tests.infra.template_reading import Templates, functions, properties, resources, texts
 
@@ -86,10 +87,17 @@ def test_no_bucket_is_public_or_unencrypted_or_open_without_tls(templates: Templ
         for statement in policy["PolicyDocument"]["Statement"]
         if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     ]
-    assert len(refusals) == len(buckets) == 1
+    assert len(refusals) == len(buckets) == 2
     for bucket in properties(templates, "AWS::S3::Bucket"):
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
         assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+
+
+def test_a_letters_body_outlives_what_finds_it_by_a_day(templates: Templates) -> None:
+    found = properties(templates, "AWS::S3::Bucket", "-state")
+    (letters,) = [each for each in found if "-letters-" in str(each["BucketName"])]
+    rules = {each["Prefix"]: each["ExpirationInDays"] for each in letters["LifecycleConfiguration"]["Rules"]}
+    assert rules == {f"r{days}/": days + 1 for days in KEPT_DAYS}
 
 
 def test_the_operators_token_is_made_by_aws_alone(templates: Templates) -> None:

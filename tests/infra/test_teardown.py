@@ -15,7 +15,7 @@ from functions.teardown.handler import handler
 from infra.account import MakeClient
 from tests.infra.moto_stage import DEV, destination, function, moto_clients, queue
 
-BUCKET = "penstock-dev-failures"
+BUCKET, LETTERS = "penstock-dev-failures", "penstock-dev-letters"
 
 
 class CloudFormation:
@@ -45,7 +45,7 @@ class CloudFormation:
             "RequestId": "request",
             "LogicalResourceId": "NothingLeft",
             "PhysicalResourceId": "penstock-teardown",
-            "ResourceProperties": {"Bucket": BUCKET, "QueuePrefix": DEV.queue_prefix},
+            "ResourceProperties": {"Buckets": [BUCKET, LETTERS], "QueuePrefix": DEV.queue_prefix},
             **overrides,
         }
         handler(event, None)
@@ -65,7 +65,8 @@ def cloudformation() -> Iterator[CloudFormation]:
 def client() -> Iterator[MakeClient]:
     with mock_aws():
         client = moto_clients()
-        client("s3").create_bucket(Bucket=BUCKET)
+        for name in (BUCKET, LETTERS):
+            client("s3").create_bucket(Bucket=name)
         yield client
 
 
@@ -93,8 +94,10 @@ def test_a_destroy_empties_the_bucket_versions_and_delete_markers_included(
         s3.put_object(Bucket=BUCKET, Key=f"parked-{number}", Body=b"{}")
     s3.put_object(Bucket=BUCKET, Key="parked-0", Body=b"[]")
     s3.delete_object(Bucket=BUCKET, Key="parked-1")
+    s3.put_object(Bucket=LETTERS, Key="r30/letter", Body=b"{}")
     assert cloudformation.asks("Delete")["Status"] == "SUCCESS"
     assert objects(client) == []
+    assert "Contents" not in s3.list_objects_v2(Bucket=LETTERS)
 
 
 def test_a_destroy_is_refused_while_queues_and_mappings_are_left(
@@ -125,7 +128,7 @@ def test_another_stage_is_no_reason(client: MakeClient, cloudformation: CloudFor
 def test_cloudformation_is_answered_even_when_the_guard_itself_fails(
     client: MakeClient, cloudformation: CloudFormation
 ) -> None:
-    nowhere = {"Bucket": "penstock-dev-nowhere", "QueuePrefix": DEV.queue_prefix}
+    nowhere = {"Buckets": ["penstock-dev-nowhere"], "QueuePrefix": DEV.queue_prefix}
     answer = cloudformation.asks("Delete", ResourceProperties=nowhere)
     assert answer["Status"] == "FAILED"
     assert "NoSuchBucket" in answer["Reason"]

@@ -69,6 +69,12 @@ class NewReplay(Struct, frozen=True, forbid_unknown_fields=True):
     to: DestinationId | None = None
 
 
+class OneReplay(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a letter that is named goes."""
+
+    to: DestinationId | None = None
+
+
 class ReplayView(Struct, frozen=True):
     """A replay and how far it has come; `total` is null while it counts."""
 
