@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks.report import keep, show
 
-NAMES = ("collect", "imports", "schema_tracker", "schema_cost", "schema_query", "claims")
+NAMES = ("collect", "imports", "schema_tracker", "schema_cost", "schema_query", "claims", "deliver")
 
 
 def main() -> None:
