@@ -11,6 +11,7 @@ import pytest
 
 from infra.stages import stage
 from penstock import tables
+from penstock.domain.rate import SLOT_S
 from tests.infra.template_reading import Templates, functions, properties, resources
 
 pytestmark = pytest.mark.slow
@@ -130,6 +131,11 @@ def test_a_record_is_given_up_only_shortly_before_the_stream_forgets_it(template
 def test_a_message_stays_hidden_for_six_times_as_long_as_deliver_may_run(templates: Templates) -> None:
     hidden = functions(templates)["control"]["Environment"]["Variables"]["PENSTOCK_VISIBILITY_TIMEOUT_S"]
     assert int(hidden) >= 6 * functions(templates)["deliver"]["Timeout"]
+
+
+def test_a_slot_of_a_destination_outlives_every_function_that_may_have_it(templates: Templates) -> None:
+    found = functions(templates)
+    assert max(found[name]["Timeout"] for name in ("deliver", "deliver_slow", "gatekeeper")) < SLOT_S
 
 
 def test_a_function_has_the_layers_and_the_guard_has_none(templates: Templates) -> None:

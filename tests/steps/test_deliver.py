@@ -71,14 +71,16 @@ class Rates:
     granted: Lease = Lease(None, None)  # noqa: RUF009 - a tuple
     asked: list[tuple[int, int]] = field(default_factory=list)
     settled: list[tuple[int, int]] = field(default_factory=list)
+    pause_s: float = 0.0
 
     def lease(self, workspace: str, destination: str, policy: DeliveryPolicy, wanted: int, groups: int) -> Lease:
         self.asked.append((wanted, groups))
         return self.granted
 
-    def settle(self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int) -> None:
+    def settle(self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int, pause_s: float) -> None:
         assert lease is self.granted
         self.settled.append((sent, throttled))
+        self.pause_s = pause_s
 
 
 class KeptLetters:
@@ -535,6 +537,18 @@ def test_without_tokens_the_rest_waits_for_them_and_that_is_no_attempt() -> None
     assert works.books.delivered == 2
 
 
+def test_leave_that_was_not_used_in_time_is_none_any_more() -> None:
+    works = Works(rates=Rates(Lease(3, None, 7.0, good_s=-1.0)))
+    assert len(works.deliver(message(job(1, 2, 3))).failed) == 1
+    assert (works.numbers, works.rates.settled) == ([], [(0, 0)])
+
+
+def test_the_longest_wait_that_a_429_asks_for_is_told() -> None:
+    works = Works(tool=RecordingTool(Answer(429, "7"), Answer(503, "90"), Answer(429, "30")))
+    works.deliver(*[message(job(n, key=f"user-{n}", id_=n)) for n in range(3)])
+    assert (works.rates.settled, works.rates.pause_s) == ([(3, 2)], 30.0)
+
+
 def test_without_a_slot_nothing_is_sent() -> None:
     works = Works(rates=Rates(Lease(None, 0, 2.0)))
     assert len(works.deliver(message(job(1)), message(job(2, key="grace", id_=2))).failed) == 2
@@ -581,6 +595,7 @@ def test_receipts_tell_of_retries_causes_and_how_long_it_took() -> None:
     works.deliver(message(job(1, 2), receives=2))
     (receipt,) = works.receipts.read(WORKSPACE, DESTINATION)
     assert receipt.retried == 1
+    assert receipt.waiting == {job(1, 2).id: job(1, 2).run.received_at}
     assert sum(receipt.delays.values()) == 1
     assert receipt.causes == {"http_503": Cause(1, "m-2", 503, "busy")}
     assert receipt.jobs[job(1, 2).id].again

@@ -51,7 +51,9 @@ class Rate(Protocol):
 
     def lease(self, workspace: str, destination: str, policy: DeliveryPolicy, wanted: int, groups: int) -> Lease: ...
 
-    def settle(self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int) -> None: ...
+    def settle(
+        self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int, pause_s: float
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _worked_off(
     suspect = next((group for group, theirs in by_group.items() if any(map(_is_suspect, theirs))), None)
     tools = Tools(ports.tool, ports.progress, ports.now, ports.seconds, ports.chance)
     lease = UNLIMITED if settings is None else _leased(batch, workspace, tasks, settings, ports)
-    limits = Limits(has_time, _Leased(lease).token, is_probe)
+    limits = Limits(has_time, _Leased(lease, ports.seconds).token, is_probe)
     lanes = [
         Lane(theirs, settings, tools, limits, group == suspect)
         for group, theirs in by_group.items()
@@ -140,15 +142,17 @@ def _worked_off(
     outcome = settle(
         batch, workspace, [*(fate for lane in fates for fate in lane), *held], [lane.tally for lane in lanes], ports
     )
-    _report(batch, workspace, lease, _evidence(lanes), ports)
+    _report(batch, workspace, lease, lanes, ports)
     return outcome
 
 
-def _report(batch: Batch, workspace: str, lease: Lease, evidence: Evidence, ports: Ports) -> None:
+def _report(batch: Batch, workspace: str, lease: Lease, lanes: Sequence[Lane], ports: Ports) -> None:
     """What is not told now will be when it happens again."""
+    evidence = _evidence(lanes)
     if lease is not UNLIMITED:
+        pause_s = max((lane.tally.pause_s for lane in lanes), default=0.0)
         with suppress(StoreUnavailable):
-            ports.rate.settle(workspace, batch.destination, lease, evidence.requests, evidence.throttled)
+            ports.rate.settle(workspace, batch.destination, lease, evidence.requests, evidence.throttled, pause_s)
     with suppress(Unavailable):
         ports.watch.report(workspace, batch.destination, evidence)
 
@@ -159,10 +163,12 @@ def _is_suspect(task: Task) -> bool:
 
 
 class _Leased:
-    """The requests that a batch may make, counted over its lanes."""
+    """The requests that a batch may make while its lease is good, counted over its lanes."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, seconds: Callable[[], float]) -> None:
         self._lease = lease
+        self._seconds = seconds
+        self._good_until = seconds() + lease.good_s
         self._left = 0 if lease.slots == 0 else lease.granted
         self._lock = Lock()
 
@@ -171,14 +177,14 @@ class _Leased:
         if self._left is None:
             return None
         with self._lock:
-            if self._left == 0:
+            if self._left == 0 or self._seconds() > self._good_until:
                 return max(self._lease.wait_s, SHORTEST_WAIT_S)
             self._left -= 1
         return None
 
 
 def _leased(batch: Batch, workspace: str, tasks: Sequence[Task], settings: Webhook, ports: Ports) -> Lease:
-    """An outage of the store does not stop deliveries: then nothing is leased, and nothing limited."""
+    """Where the store is out and no limit is known, nothing is leased, and nothing limited."""
     wanted = sum(len(task.job.run.events) - task.note.done for task in tasks if task.job)
     groups = len({task.message.group for task in tasks})
     with suppress(StoreUnavailable):

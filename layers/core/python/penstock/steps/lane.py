@@ -79,13 +79,17 @@ class Limits(NamedTuple):
 
 @dataclass
 class Tally:
-    """What the requests of one lane came to; `answered` are those that the tool took or refused for good."""
+    """What the requests of one lane came to; `answered` are those that the tool took or refused for good.
+
+    `pause_s` is the longest wait that an answer 429 asked for.
+    """
 
     requests: int = 0
     spent_s: float = 0.0
     answered: int = 0
     retried: int = 0
     throttled: int = 0
+    pause_s: float = 0.0
     has_failed: bool = False
     stop: str | None = None
     delays: Counter[int] = field(default_factory=Counter)
@@ -232,7 +236,10 @@ class Lane:
         message_id = webhook.message_id_of(job.run.events[note.done])
         body = answer.body[:SAMPLED].decode(errors="replace")
         self.tally.causes[answer.reason] = Cause((known.count if known else 0) + 1, message_id, answer.status, body)
-        self.tally.throttled += answer.status == 429
+        if answer.status == 429:
+            self.tally.throttled += 1
+            asked_s = delivery.retry_after_s(answer.retry_after, self.tools.now())
+            self.tally.pause_s = max(self.tally.pause_s, asked_s)
         self.tally.has_failed |= verdict is Verdict.RETRY and answer.status != 429
         self.tally.stop = verdict.value if verdict in STOPS else self.tally.stop
 
