@@ -18,6 +18,7 @@ from penstock.adapters.chores import ChoreQueue
 from penstock.adapters.destination_queue import DestinationQueues, queue_url_of
 from penstock.adapters.gate_table import GateTable
 from penstock.adapters.progress import ProgressTable
+from penstock.adapters.rate_table import RateTable
 from penstock.adapters.receipts import ReceiptTable
 from penstock.adapters.recent_deliveries import RecentDeliveries
 from penstock.adapters.sealed_destinations import SealedDestinations
@@ -25,6 +26,7 @@ from penstock.adapters.secret_cipher import SecretCipher
 from penstock.adapters.tool_http import ToolHttp
 from penstock.settings import Settings
 from penstock.steps.deliver import Ports
+from penstock.steps.keep_rate import KeepRate
 from penstock.steps.look_up import LookUp
 from penstock.steps.open_destination import OpenDestination
 from penstock.steps.watch_gate import WatchGate
@@ -54,6 +56,7 @@ def ports() -> Ports:
         destinations=LookUp(opened.find, given().cache_fresh_s, given().cache_stale_s),
         gates=gates,
         watch=WatchGate(gates, book, deliveries, ChoreQueue(sqs, given().chores_url), time.time),
+        rate=KeepRate(RateTable(dynamodb, given().gates_table), time.time, random.random, _new_id),
         tool=ToolHttp(given().request_timeout_s, given().allow_loopback),
         progress=ProgressTable(dynamodb, given().progress_table, time.time),
         queue=DestinationQueues(sqs),
