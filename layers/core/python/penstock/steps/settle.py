@@ -124,8 +124,14 @@ def _keep_receipts(
     retried = sum(tally.retried for tally in tallies)
     if jobs or retried:
         delays: Counter[int] = sum((tally.delays for tally in tallies), Counter())
-        more = {"retried": retried, "delays": delays, "causes": _causes(tallies)}
+        failed = {job.id: job.run.received_at for job, fate in done if fate.wait_s is not None and _has_failed(fate)}
+        more = {"retried": retried, "delays": delays, "causes": _causes(tallies), "waiting": failed}
         desk.receipts.keep_deliver(workspace, destination, deliver_receipt(at, jobs, again, **more))
+
+
+def _has_failed(fate: Fate) -> bool:
+    """Whether an event of the job was tried, and has to be again."""
+    return fate.note is not None and fate.note.attempts > 0
 
 
 def _causes(tallies: Sequence[Tally]) -> dict[str, Cause]:
