@@ -32,7 +32,9 @@ class Resources:
     receipts: str
     progress: str
     dedup: str
+    quotas: str
     gates: str
+    overflow: str
     letters: str
     places: str
     schemas: str
@@ -98,6 +100,7 @@ def control(on: Resources) -> list[Grant]:
         Grant(("dynamodb:PutItem",), (on.gates,)),
         Grant(("dynamodb:GetItem",), (on.progress,)),
         Grant(("dynamodb:BatchGetItem",), (on.dedup,)),
+        Grant(("dynamodb:Query",), (on.quotas,)),
         *_counts(on),
         Grant(("sqs:GetQueueAttributes",), (on.queues,), why_wide=QUEUES),
         Grant(("sqs:SendMessage",), (on.chores,)),
@@ -124,9 +127,13 @@ def _fans_out(on: Resources) -> list[Grant]:
     return [
         Grant(("dynamodb:Query", "dynamodb:GetItem"), (on.config,)),
         Grant(("dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"), (on.dedup,)),
+        Grant(("dynamodb:UpdateItem", "dynamodb:BatchWriteItem"), (on.overflow,)),
+        Grant(("dynamodb:UpdateItem",), (on.gates,)),
+        Grant(("dynamodb:UpdateItem",), (on.quotas,)),
+        Grant(("sqs:SendMessage",), (on.chores,)),
         Grant(("dynamodb:PutItem",), (on.receipts,)),
         Grant(("kinesis:PutRecords",), (on.stream, on.bulk)),
-        Grant(("sqs:SendMessage",), (on.queues,), why_wide=QUEUES),
+        Grant(("sqs:SendMessage", "sqs:GetQueueAttributes"), (on.queues,), why_wide=QUEUES),
         Grant(("s3:PutObject",), (f"{on.failure_bucket}/*",), why_wide=OBJECTS),
     ]
 
@@ -182,6 +189,8 @@ def gatekeeper(on: Resources) -> list[Grant]:
         *_sends(on),
         Grant(("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:DeleteItem"), (on.gates,)),
         Grant(("dynamodb:Query",), (by_attention,)),
+        Grant(("dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem"), (on.quotas,)),
+        Grant(("dynamodb:UpdateItem",), (on.config,)),
         *_counts(on),
         Grant(("sns:Publish",), (on.alert_topics,), why_wide=TOPICS),
         Grant(("dynamodb:PutItem",), (on.audit,)),
@@ -193,14 +202,22 @@ def gatekeeper(on: Resources) -> list[Grant]:
             why_wide=MAPPINGS,
         ),
         Grant(("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), (on.queues,), why_wide=QUEUES),
+        Grant(("sqs:SendMessage",), (on.queues,), why_wide=QUEUES),
+        Grant(("dynamodb:UpdateItem",), (on.dedup,)),
+        Grant(("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"), (on.overflow,)),
+        Grant(("dynamodb:BatchWriteItem",), (on.overflow,)),
         Grant(("sqs:SendMessage",), (on.chores,)),
         Grant(("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), (on.chores,), on_behalf=True),
     ]
 
 
 def _counts(on: Resources) -> list[Grant]:
-    """What counting a destination's receipts by minutes takes; a minute and the total are put in one transaction."""
-    return [Grant(("dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"), (on.receipts,))]
+    """What counting a destination's receipts by minutes takes, and its jobs; a minute and the total go together."""
+    by_destination = f"{on.overflow}/index/{tables.OVERFLOW_BY_DESTINATION}"
+    return [
+        Grant(("dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"), (on.receipts,)),
+        Grant(("dynamodb:Query",), (on.overflow, by_destination)),
+    ]
 
 
 def _sends(on: Resources) -> list[Grant]:

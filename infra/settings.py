@@ -17,7 +17,9 @@ class Names:
     receipts: str
     progress: str
     dedup: str
+    quotas: str
     gates: str
+    overflow: str
     letters: str
     places: str
     schemas: str
@@ -47,6 +49,7 @@ class Environments:
         return {
             **self._loopback,
             **self._letters,
+            **self._quotas,
             "PENSTOCK_REPLAYS_QUEUE_ARN": self.on.replays,
             "PENSTOCK_CONFIG_TABLE": self.names.config,
             "PENSTOCK_AUDIT_TABLE": self.names.audit,
@@ -54,13 +57,12 @@ class Environments:
             "PENSTOCK_CHANGES_TABLE": self.names.changes,
             "PENSTOCK_SECRETS_KEY_ARN": self.on.key,
             "PENSTOCK_OPERATOR_SECRET_ARN": self.on.operator_secret,
-            "PENSTOCK_GATES_TABLE": self.names.gates,
+            **self._overflow,
             "PENSTOCK_CHORES_QUEUE_ARN": self.on.chores,
             "PENSTOCK_DELIVER_FUNCTION_ARN": self.on.deliver,
             "PENSTOCK_VISIBILITY_TIMEOUT_S": str(self.stage.visibility_timeout_s),
             "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
             "PENSTOCK_PROGRESS_TABLE": self.names.progress,
-            "PENSTOCK_DEDUP_TABLE": self.names.dedup,
             "PENSTOCK_ALERT_TOPICS": self.on.alert_topics.removesuffix("*"),
         }
 
@@ -69,8 +71,11 @@ class Environments:
         return {
             **self._caches,
             **self._streams,
+            **self._quotas,
+            "PENSTOCK_SETTLES_S": str(self.stage.settles_s),
+            "PENSTOCK_CHORES_QUEUE_ARN": self.on.chores,
             "PENSTOCK_CONFIG_TABLE": self.names.config,
-            "PENSTOCK_DEDUP_TABLE": self.names.dedup,
+            **self._overflow,
             "PENSTOCK_RECEIPTS_TABLE": self.names.receipts,
             "PENSTOCK_FAILURE_BUCKET": self.names.failure_bucket,
             **self._partial_failures,
@@ -120,6 +125,9 @@ class Environments:
         """Deliver's own and more: a probe goes through deliver's step."""
         return {
             **self.deliver,
+            **self._quotas,
+            **self._overflow,
+            "PENSTOCK_SETTLES_S": str(self.stage.settles_s),
             "PENSTOCK_AUDIT_TABLE": self.names.audit,
             "PENSTOCK_DELIVER_FUNCTION_ARN": self.on.deliver,
             "PENSTOCK_DELIVER_SLOW_FUNCTION_ARN": self.on.deliver_slow,
@@ -138,6 +146,23 @@ class Environments:
     @property
     def _letters(self) -> dict[str, str]:
         return {"PENSTOCK_LETTERS_TABLE": self.names.letters, "PENSTOCK_LETTER_BUCKET": self.names.letter_bucket}
+
+    @property
+    def _overflow(self) -> dict[str, str]:
+        """A key's mark is in its own item, a destination's turns beside its gate."""
+        return {
+            "PENSTOCK_OVERFLOW_TABLE": self.names.overflow,
+            "PENSTOCK_DEDUP_TABLE": self.names.dedup,
+            "PENSTOCK_GATES_TABLE": self.names.gates,
+        }
+
+    @property
+    def _quotas(self) -> dict[str, str]:
+        return {
+            "PENSTOCK_QUOTAS_TABLE": self.names.quotas,
+            "PENSTOCK_SOURCE_QUOTA": str(self.stage.source_quota),
+            "PENSTOCK_WORKSPACE_QUOTA": str(self.stage.workspace_quota),
+        }
 
     @property
     def _streams(self) -> dict[str, str]:

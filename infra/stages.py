@@ -27,6 +27,8 @@ class Stage:
     cache_fresh_s: float = 10.0
     cache_stale_s: float = 30.0
     settles_s: float = 30.0
+    source_quota: int = 1_000
+    workspace_quota: int = 5_000
     request_timeout_s: float = 10.0
     deliver_timeout_s: int = 60
     visibility_timeout_s: int = 360
@@ -73,6 +75,8 @@ def stage(name: str, region: str) -> Stage:
             cache_fresh_s=0.5,
             cache_stale_s=1.5,
             settles_s=3.0,
+            source_quota=200,
+            workspace_quota=1_000,
             deliver_timeout_s=20,
             visibility_timeout_s=25,
             schema_window_s=0,

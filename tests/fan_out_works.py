@@ -35,6 +35,7 @@ class Works:
     threads: Executor = field(default_factory=Inline)
     bulk: MemoryStream = field(default_factory=MemoryStream)
     homes: MemoryHomes = field(default_factory=MemoryHomes)
+    measured: list[Any] = field(default_factory=list)
     looks: list[float] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
 
@@ -54,6 +55,7 @@ class Works:
             self.parked,
             self.plans,
             fakes_homes.order(live=self.stream, bulk=self.bulk, homes=self.homes, sleep=self.looks.append),
+            self.measured.extend,
             self.threads,
             lambda: AT,
             self.pauses.append,

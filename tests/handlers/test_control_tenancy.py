@@ -20,7 +20,10 @@ from penstock.domain.openapi import Operation
 from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_model import EventSchema
 from penstock.domain.tokens import ALL_WORKSPACES, EVERYTHING, Scope
+from penstock.settings import from_environment
 from penstock.tables import key_owner
+from penstock.wiring import letters
+from tests.builders_letters import letter
 from tests.builders_pipeline import SHARD
 from tests.control_api import OPERATOR_TOKEN, REGION, Tenant, call, control_cloud, tenant, webhook
 
@@ -32,12 +35,16 @@ EVENT = "Seen"
 BODIES: dict[str, Any] = {
     "createWorkspace": {"name": "x"},
     "recoverWorkspace": {"name": "x", "scopes": ["*"]},
+    "setQuota": {"workspace": None, "source": None},
     "createSource": {"name": "x"},
     "changeSource": {"name": "stolen"},
     "changeWriteKey": {"enabled": False},
     "createDestination": webhook(),
     "changeDestination": {"name": "stolen"},
     "pauseDestination": {"reason": "stolen"},
+    "replayLetter": {"to": None},
+    "createReplay": {"filter": {}},
+    "changeOwnWorkspace": {"letters_retention_days": 7},
     "createToken": {"name": "x", "scopes": ["audit:read"]},
     "rotateSigningSecret": {"overlap_s": 0},
     "changeToken": {"name": "stolen"},
@@ -83,6 +90,7 @@ def world() -> Iterator[World]:
             schemas = SchemaTable(boto3.client("dynamodb", region_name=REGION), "penstock-test-schemas")
             schemas.publish(key, EventSchema(call_, event, "table", 1, "2026-11-23T16:00:00.000Z", ()), "")
         alerts = f"/control/destinations/{ids['destination_id']}/alerts"
+        ids |= letter_and_replay(mine, ids["destination_id"])
         ids |= {"alert_id": mine.made(alerts, BODIES["createAlert"])["id"], "message_id": EVENT}
         claim(mine.id, source["id"])
         yield World(mine, other, ids | {"event": EVENT, "call": "identify", "version": "1"})
@@ -96,6 +104,15 @@ def claim(workspace_id: str, source_id: str) -> None:
         dedup.short_hash(EVENT): {"B": dedup.claims_of(f"{SHARD}-{1:056d}", 1)[0]},
     }
     boto3.client("dynamodb", region_name=REGION).put_item(TableName="penstock-test-dedup", Item=item)
+
+
+def letter_and_replay(mine: Tenant, destination: str) -> dict[str, str]:
+    """The ids of an event that the destination did not take, and of a replay of that."""
+    kept = letters.keeping(lambda service: boto3.client(service, region_name=REGION), from_environment())
+    kept.keep(mine.id, destination, [letter(workspace=mine.id)])
+    path = f"/control/destinations/{destination}"
+    listed = mine.call("GET", f"{path}/letters").body["letters"]
+    return {"letter_id": listed[0]["id"], "replay_id": mine.made(f"{path}/replays", {"filter": {}})["id"]}
 
 
 def test_the_table_of_bodies_knows_every_operation_that_takes_one() -> None:

@@ -126,6 +126,7 @@ class World:
             parked=MemoryParked(),
             plans=MemoryPlans(),
             order=order(),
+            measure=lambda _: None,
             threads=Inline(),
             now=lambda: datetime.fromtimestamp(self.now, UTC).isoformat(),
             sleep=lambda _: None,

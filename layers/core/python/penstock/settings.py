@@ -60,6 +60,10 @@ class Settings:
         return self._text("PENSTOCK_GATES_TABLE")
 
     @property
+    def overflow_table(self) -> str:
+        return self._text("PENSTOCK_OVERFLOW_TABLE")
+
+    @property
     def places_table(self) -> str:
         return self._text("PENSTOCK_PLACES_TABLE")
 
@@ -158,6 +162,20 @@ class Settings:
     def cache_stale_s(self) -> float:
         """Up to this age it is still served while it is refreshed; past it a caller waits, in seconds."""
         return self._number("PENSTOCK_CACHE_STALE_S", 30.0)
+
+    @property
+    def quotas_table(self) -> str:
+        return self._text("PENSTOCK_QUOTAS_TABLE")
+
+    @property
+    def source_quota(self) -> int:
+        """Events per second above which a source takes the bulk stream, where the operator says nothing else."""
+        return self._whole("PENSTOCK_SOURCE_QUOTA", 1_000)
+
+    @property
+    def workspace_quota(self) -> int:
+        """Events per second of all sources of a workspace together, likewise."""
+        return self._whole("PENSTOCK_WORKSPACE_QUOTA", 5_000)
 
     @property
     def settles_s(self) -> float:

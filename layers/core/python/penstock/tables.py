@@ -9,7 +9,9 @@ progress  workspace_id#destination_id | job  what a failing job has reached: don
 dedup     workspace_id#source_id#group | …   an ordering key: which record claimed which messageId on which day
 letters   workspace_id#destination_id | …    what it did not take, by the stream's order, and replays of that
 overflow  workspace_id#destination_id#group  a lane's jobs that wait outside the queue, and the lane's own item
-gates     workspace_id#destination_id | …    `gate`: whether a destination's events flow; `rate`: how fast they may
+gates     workspace_id#destination_id | …    `gate`: whether a destination's events flow; `rate`: how fast they may;
+                                             `overflow`: when its overflow has its turn
+quotas    workspace_id | window#source_id    how many events a source brought in ten seconds; `operator`: who is moved
 
 Of the schemas, where an event is the digest of its call and name:
 
@@ -52,6 +54,7 @@ CONFIG = Table("config", "workspace_id", "sk")
 AUDIT = Table("audit", "workspace_id", "sk", ttl="expires_at")
 RECEIPTS = Table("receipts", "owner", "sk", ttl="expires_at")
 PROGRESS = Table("progress", "owner", "sk", ttl="expires_at")
+QUOTAS = Table("quotas", "owner", "sk", ttl="expires_at")
 GATES_BY_ATTENTION = "by_attention"
 GATES = Table("gates", "owner", "sk", index=Index(GATES_BY_ATTENTION, "attention", "attend_at", ("state",)))
 LETTERS_BY_TIME = "by_time"
@@ -73,6 +76,7 @@ LETTERS = Table(
 DEDUP = Table("dedup", "owner", "sk", ttl="expires_at")
 OVER = "over_"  # what the attribute of a key's item begins with that says at which destination it overflows
 OVERFLOW_BY_DESTINATION = "by_destination"
+OVERFLOW_TURNS = "overflow"  # sort key of the item in `gates` by which a destination's overflow is looked after
 OVERFLOW = Table("overflow", "owner", "sk", index=Index(OVERFLOW_BY_DESTINATION, "of", "owner", ("tail",)))
 PLACES = Table("places", "owner", "sk", feeds="schema_changes")
 SCHEMAS_BY_SOURCE = "by_source"
@@ -86,7 +90,7 @@ SCHEMAS = Table(
 )
 CHANGES = Table("changes", "owner", "sk", feeds="schema_changes")
 
-ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS, LETTERS, DEDUP, GATES, OVERFLOW, PLACES, SCHEMAS, CHANGES)
+ALL = (CONFIG, AUDIT, RECEIPTS, PROGRESS, LETTERS, DEDUP, GATES, QUOTAS, OVERFLOW, PLACES, SCHEMAS, CHANGES)
 
 
 def owner(workspace_id: str, destination_id: str) -> str:

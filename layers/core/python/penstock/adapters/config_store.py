@@ -29,6 +29,7 @@ from penstock.domain.audit import Entry
 from penstock.domain.config import Change, Create, Item, Remove, Require, Step, Steps, sort_key
 from penstock.domain.destinations import Destination, Unfinished
 from penstock.domain.paging import Window
+from penstock.domain.quotas import Quota
 from penstock.domain.sources import Source, WriteKeyItem
 from penstock.domain.tokens import Token
 from penstock.domain.tracking_plan import Plan, PlanVersion
@@ -109,6 +110,12 @@ class UnfinishedRow(Row):
     started_at = NumberAttribute()
 
 
+class QuotaRow(Row):
+    workspace = NumberAttribute(null=True)
+    source = NumberAttribute(null=True)
+    sources = JSONAttribute()
+
+
 class PlanRow(Row):
     content = BinaryAttribute(legacy_encoding=False)
     active = BooleanAttribute()
@@ -156,6 +163,7 @@ ROWS: dict[type[Item], type[Row]] = {
     Unfinished: UnfinishedRow,
     Alert: AlertRow,
     Token: TokenRow,
+    Quota: QuotaRow,
     Plan: PlanRow,
     PlanVersion: PlanVersionRow,
 }

@@ -23,6 +23,13 @@ def every(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def quotas(as_json: AsJson = False) -> None:
+    """What each source sends, how much it may send live, and whether it is in bulk."""
+    columns = ("source_id", "mode", "events_per_s", "quota", "lag_s", "since")
+    show_list(control().get("/control/quotas")["sources"], columns, as_json)
+
+
+@app.command()
 def create(name: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
     """A new source, with a write key."""
     show_one(control().post("/control/sources", {"name": name}), as_json)

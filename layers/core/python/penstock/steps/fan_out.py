@@ -1,7 +1,8 @@
 """Fan out: put every run of the stream on the queues of the destinations that want its events, in order.
 
 Only what is claimed goes on (`claim`): an event whose messageId came before is left out, and counted as a duplicate. Of
-the two streams' fan-outs only one sends a key's runs (`keep_order`).
+the two streams' fan-outs only one sends a key's runs (`keep_order`). Where a queue is deep, a lane's jobs may go to the
+overflow instead (`spill`).
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import NamedTuple, Protocol
 
 from penstock.domain.books import FanoutReceipt
 from penstock.domain.enforcement import records_of
+from penstock.domain.dedup import KeyState, Owner
 from penstock.domain.job import encode_job
+from penstock.domain.overflow import LaneKey
 from penstock.domain.run import decode_run, encode_run
 from penstock.errors import QueueGone, QueueUnavailable
 from penstock.steps import keep_order
 from penstock.steps.assign import UNREADABLE, Assigned, Load, Plans, Routes, Waiting, assign
 from penstock.steps.claim import Arrived, Dedup, arrived, claim, look
 from penstock.steps.keep_order import Entry, arrange, finish, put_in_order
+from penstock.steps.measure import Measured
 
 MOST_QUEUES_AT_ONCE = 16
 ENTRIES_PER_CALL = 10
@@ -52,6 +56,19 @@ class Queues(Protocol):
         """
 
 
+class Spill(Protocol):
+    """Where the jobs go of lanes that overflow."""
+
+    def is_due(self, lane: LaneKey, queue_url: str, key: KeyState) -> bool:
+        """Whether the key's next jobs have to go there. Raises `QueueGone`."""
+
+    def append(self, lane: LaneKey, owner: Owner, key: KeyState, jobs: Sequence[Message]) -> int:
+        """How many of the jobs it has, from the first on; the others go to the queue. Raises `StoreUnavailable`."""
+
+    def sent(self, destination: str, group: str) -> None:
+        """A job went to the queue."""
+
+
 class Receipts(Protocol):
     """Keeps receipts. Raises `StoreUnavailable`."""
 
@@ -66,15 +83,17 @@ class Parked(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """`threads` run the work of claims and queues; `now` is ISO 8601 UTC."""
+    """`threads` run the work of claims and queues; `now` is ISO 8601 UTC; `measure` counts what went through."""
 
     dedup: Dedup
     routes: Routes
     queues: Queues
+    spill: Spill
     receipts: Receipts
     parked: Parked
     plans: Plans
     order: keep_order.Ports
+    measure: Callable[[Sequence[Measured]], None]
     threads: Executor
     now: Callable[[], str]
     sleep: Callable[[float], None]
@@ -106,6 +125,8 @@ def fan_out(records: Sequence[Record], ports: Ports) -> Outcome:
         each.result()
     failed = {sending[record_id] for load in assigned.loads for record_id in load.failed}
     end = finish(arranged, min(failed, default=len(found)), ports.order)
+    at = {record.id: record.arrived_at for record in records}
+    ports.measure([Measured(each.run, at[each.record_id], arranged.is_bulk) for each in found[:end]])
     again = frozenset(found[place].record_id for place in {*failed, end} if place < len(found))
     return Outcome(again, (*unreadable, *assigned.unreadable), sum(load.sent for load in assigned.loads))
 
@@ -130,6 +151,7 @@ def _arrived(records: Sequence[Record], parked: Parked) -> tuple[list[Arrived], 
 def _settle(load: Load, ports: Ports) -> None:
     """Send, then note what was sent. Where the note fails the records come again; the queue absorbs what it has."""
     try:
+        _spill(load, ports.spill)
         load.failed = _send(load, ports)
     except QueueGone:
         return  # deleted a moment ago: nothing is accepted for it any more
@@ -138,25 +160,37 @@ def _settle(load: Load, ports: Ports) -> None:
         ports.receipts.keep_fanout(load.workspace, load.route.id, FanoutReceipt(ports.now(), records))
 
 
+def _spill(load: Load, spill: Spill) -> None:
+    """Take from each line what belongs to the overflow. Raises `StoreUnavailable`: the whole batch comes again."""
+    for group, (owner, state) in load.keys.items():
+        lane, line = LaneKey(load.workspace, load.route.id, group), load.lines[group]
+        if not spill.is_due(lane, load.route.queue_url, state):
+            continue
+        taken = spill.append(lane, owner, state, [_message(each, group) for each in line])
+        load.sent += taken
+        for _ in range(taken):
+            _advance(load.lines, group)
+
+
 def _send(load: Load, ports: Ports) -> frozenset[str]:
     """Send each line in order; the records of what was never acknowledged, by which all behind it was held back."""
     left = load.lines
     for pause_s in (*PAUSES_S, None):
-        left = _round(load, left, ports.queues)
+        left = _round(load, left, ports)
         if not left or pause_s is None:
             break
         ports.sleep(pause_s)
     return frozenset(waiting.record_id for line in left.values() for waiting in line)
 
 
-def _round(load: Load, lines: OrderedDict[str, deque[Waiting]], queues: Queues) -> OrderedDict[str, deque[Waiting]]:
+def _round(load: Load, lines: OrderedDict[str, deque[Waiting]], ports: Ports) -> OrderedDict[str, deque[Waiting]]:
     """Send what the queue takes; the lines whose head it refused. A call that gives no answer ends the round."""
     refused: OrderedDict[str, deque[Waiting]] = OrderedDict()
     heads: dict[str, Message] = {}
     while lines:
         call = _next_call(lines, heads)
         try:
-            not_taken = queues.send(load.route.queue_url, call)
+            not_taken = ports.queues.send(load.route.queue_url, call)
         except QueueUnavailable:
             return OrderedDict([*lines.items(), *refused.items()])
         for message in call:
@@ -164,6 +198,7 @@ def _round(load: Load, lines: OrderedDict[str, deque[Waiting]], queues: Queues) 
                 refused[message.group] = lines.pop(message.group)
             else:
                 load.sent += 1
+                ports.spill.sent(load.route.id, message.group)
                 _advance(lines, message.group)
             del heads[message.group]
     return refused
@@ -178,13 +213,17 @@ def _next_call(lines: OrderedDict[str, deque[Waiting]], heads: dict[str, Message
     size = 0
     for group, line in lines.items():
         if group not in heads:
-            heads[group] = Message(line[0].job.id, group, encode_job(line[0].job))
+            heads[group] = _message(line[0], group)
         weight = len(heads[group].body.encode())
         if call and (len(call) == ENTRIES_PER_CALL or size + weight > LARGEST_CALL):
             break
         call.append(heads[group])
         size += weight
     return call
+
+
+def _message(waiting: Waiting, group: str) -> Message:
+    return Message(waiting.job.id, group, encode_job(waiting.job))
 
 
 def _advance(lines: OrderedDict[str, deque[Waiting]], group: str) -> None:

@@ -21,6 +21,7 @@ from penstock.adapters.gate_table import GateTable
 from penstock.adapters.operator_secret import OperatorSecret
 from penstock.adapters.queue_mapping import MappingPlan, QueueMapping
 from penstock.adapters.queue_provision import QueueProvision
+from penstock.adapters.quota_table import QuotaLimits, QuotaTable
 from penstock.adapters.schema_table import SchemaTable
 from penstock.adapters.secret_cipher import SecretCipher
 from penstock.domain.ids import ALPHABET
@@ -34,7 +35,7 @@ from penstock.steps.look_up import LookUp
 from penstock.steps.read_schema import answer
 from penstock.steps.record import Ledger
 from penstock.steps.switch_gates import GateWorks
-from penstock.wiring import insight, letters
+from penstock.wiring import insight, letters, quotas
 
 SCHEMAS_IN_MEMORY = 64
 
@@ -44,6 +45,8 @@ class Ports:
     ledger: Ledger
     works: Works
     gates: GateWorks
+    quotas: QuotaLimits
+    quota_usage: QuotaTable
     health: read_health.Ports
     trace: trace_event.Ports
     alerts: AlertWorks
@@ -79,6 +82,8 @@ def ports() -> Ports:
         ledger,
         works,
         GateWorks(ledger, gates, ChoreQueue(sqs, given.chores_url)),
+        quotas.limits(dynamodb, given),
+        quotas.table(dynamodb, given),
         insight.health(dynamodb, sqs, given),
         insight.trace(dynamodb, ledger, kept, given),
         insight.alerts(dynamodb, ledger, given),

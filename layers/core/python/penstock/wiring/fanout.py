@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
@@ -14,19 +15,24 @@ from botocore.session import get_session
 
 from penstock import settings
 from penstock.adapters.aws_wire import AwsWire, WireFailed
+from penstock.adapters.chores import ChoreQueue
 from penstock.adapters.dedup_table import DedupTable
 from penstock.adapters.destination_queue import DestinationQueues
 from penstock.adapters.event_stream import KinesisStream
 from penstock.adapters.home_table import HomeTable
+from penstock.adapters.overflow_table import OverflowTable
 from penstock.adapters.parked_records import ParkedRecords
 from penstock.adapters.plan_table import PlanTable
 from penstock.adapters.receipts import ReceiptTable
 from penstock.adapters.routes import RouteTable
 from penstock.domain.sigv4 import Signer
 from penstock.settings import Settings
-from penstock.steps import keep_order
+from penstock.steps import keep_order, measure
 from penstock.steps.fan_out import MOST_QUEUES_AT_ONCE, Ports
 from penstock.steps.look_up import LookUp
+from penstock.steps.measure import Measured
+from penstock.steps.spill import Spill
+from penstock.wiring import quotas
 from penstock.wiring.plans import plans_in_force
 
 STORES = Config(
@@ -49,20 +55,28 @@ def given() -> Settings:
 @cache
 def ports() -> Ports:
     dynamodb, threads = _client("dynamodb", STORES), ThreadPoolExecutor(MOST_QUEUES_AT_ONCE)
+    queues = DestinationQueues(_client("sqs", QUEUES))
     routes = RouteTable(dynamodb, given().config_table)
     plans = PlanTable(dynamodb, given().config_table)
     return Ports(
         dedup=DedupTable(_wire("dynamodb"), given().dedup_table, (WireFailed,), time.sleep),
         routes=LookUp(routes.read, given().cache_fresh_s, given().cache_stale_s),
-        queues=DestinationQueues(_client("sqs", QUEUES)),
+        queues=queues,
+        spill=Spill(_overflow(dynamodb), queues, time.time),
         receipts=ReceiptTable(dynamodb, given().receipts_table, time.time, new_id),
         parked=ParkedRecords(_client("s3", STORES), given().failure_bucket),
         plans=plans_in_force(plans, given().cache_fresh_s, given().cache_stale_s),
         order=_order(dynamodb, threads),
+        measure=_measure(dynamodb),
         threads=threads,
         now=now,
         sleep=time.sleep,
     )
+
+
+def _overflow(dynamodb: Any) -> OverflowTable:
+    tables = given().overflow_table, given().dedup_table, given().gates_table
+    return OverflowTable(dynamodb, *tables, time.time, time.sleep)
 
 
 def _order(dynamodb: Any, threads: Executor) -> keep_order.Ports:
@@ -76,6 +90,17 @@ def _order(dynamodb: Any, threads: Executor) -> keep_order.Ports:
         sleep=time.sleep,
         settles_s=given().settles_s,
     )
+
+
+def _measure(dynamodb: Any) -> Callable[[Sequence[Measured]], None]:
+    limits = quotas.limits(dynamodb, given())
+    measuring = measure.Ports(
+        usage=quotas.table(dynamodb, given()),
+        quotas=LookUp(limits.read, given().cache_fresh_s, given().cache_stale_s),
+        chores=ChoreQueue(_client("sqs", QUEUES), given().chores_url),
+        clock=time.time,
+    )
+    return lambda runs: measure.measure(runs, measuring)
 
 
 def _wire(service: str) -> AwsWire:

@@ -14,20 +14,23 @@ from botocore.session import get_session
 
 from penstock.adapters.chores import ChoreQueue, chore_in
 from penstock.adapters.config_store import ConfigStore, Place
+from penstock.adapters.destination_queue import DestinationQueues
 from penstock.adapters.event_bus import EventBus
 from penstock.adapters.gate_table import GateTable
 from penstock.adapters.mapping_switch import Functions, MappingSwitch
+from penstock.adapters.overflow_table import OverflowTable
 from penstock.adapters.probe_queue import ProbeQueue
 from penstock.domain.gate import Evidence
-from penstock.steps import deliver, raise_alerts
+from penstock.steps import deliver, keep_quotas, raise_alerts
 from penstock.steps.keep_gates import Ports, Received, Sent
+from penstock.steps.keep_overflow import KeepOverflow
 from penstock.steps.lane import Message
 from penstock.steps.settle import Batch
 from penstock.wiring import deliver as delivering
-from penstock.wiring import insight
+from penstock.wiring import insight, quotas
 from penstock.wiring.deliver import given
 
-__all__ = ["alert_ports", "chore_in", "ports"]
+__all__ = ["alert_ports", "chore_in", "ports", "quota_ports"]
 
 GATES_AT_ONCE = 10  # as many chores as a batch has
 LANES_AT_ONCE = 100  # a probe has ten jobs at most
@@ -43,20 +46,27 @@ CONFIG = Config(
 
 @cache
 def ports() -> Ports:
-    sqs = _client("sqs")
+    sqs, dynamodb = _client("sqs"), _client("dynamodb")
     return Ports(
-        book=GateTable(_client("dynamodb"), given().gates_table, time.time),
+        book=GateTable(dynamodb, given().gates_table, time.time),
         store=_store(),
         switch=MappingSwitch(
             _client("lambda"), Functions(given().deliver_function_arn, given().deliver_slow_function_arn)
         ),
         queue=ProbeQueue(sqs),
         deliver=_deliver,
+        overflow=_overflow(dynamodb, sqs),
         chores=ChoreQueue(sqs, given().chores_url),
         bus=EventBus(_client("events"), given().event_bus),
         threads=ThreadPoolExecutor(GATES_AT_ONCE),
         clock=time.time,
     )
+
+
+def _overflow(dynamodb: Any, sqs: Any) -> KeepOverflow:
+    tables = given().overflow_table, given().dedup_table, given().gates_table
+    table = OverflowTable(dynamodb, *tables, time.time, time.sleep)
+    return KeepOverflow(table, ProbeQueue(sqs), DestinationQueues(sqs), time.time)
 
 
 @cache
@@ -67,6 +77,11 @@ def _store() -> ConfigStore:
 @cache
 def alert_ports() -> raise_alerts.Ports:
     return insight.watch(_client, _store(), given())
+
+
+@cache
+def quota_ports() -> keep_quotas.Ports:
+    return quotas.keeping(_client("dynamodb"), _store(), given())
 
 
 def _deliver(destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:

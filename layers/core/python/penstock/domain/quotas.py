@@ -1,0 +1,159 @@
+"""Quotas: how many events a source and a workspace may send in a second before a source has to take the bulk stream.
+
+Usage is counted in windows of ten seconds, so a burst of ten seconds' worth at once is within a quota. Nobody is ever
+told to back off: what is above a quota is delivered like all else, from a stream in which it delays nobody.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+from penstock.domain.config import Item
+from penstock.domain.sources import Source
+from penstock.domain.turns import Announced, is_bulk
+
+WINDOW_S = 10
+LOOK_BACK_S = 60  # a source has to be calm for so long
+CALM = 0.8  # of its quota
+SHORT_LAG_S = 5.0
+WORTH_A_LOOK = 0.05  # of a workspace's quota: with less, one source among twenty like it is no matter
+
+Rate = Annotated[int, Meta(ge=1, le=10_000_000, description="Events per second", examples=[1000])]
+Mode: TypeAlias = Literal["live", "to_bulk", "bulk", "to_live"]
+
+
+class Quota(Item, frozen=True, kw_only=True):
+    """What the operator gives a workspace instead of what its stage gives to all; None is the latter."""
+
+    kind: ClassVar[str] = "quota"
+
+    workspace: int | None = None
+    source: int | None = None
+    sources: dict[str, int] = field(default_factory=dict)
+
+
+class NewQuota(Struct, frozen=True, forbid_unknown_fields=True):
+    """A workspace's quota: of all its sources together, of each source, and of single ones; null is the stage's."""
+
+    workspace: Rate | None
+    source: Rate | None
+    sources: Annotated[dict[str, Rate], Meta(max_length=100)] = {}
+
+
+class Limits(Struct, frozen=True):
+    """Events per second."""
+
+    workspace: int
+    source: int
+    sources: Mapping[str, int] = {}
+
+    def of(self, source: str) -> int:
+        return self.sources.get(source, self.source)
+
+
+class Used(NamedTuple):
+    """What a source brought in the window that began at `window` (epoch seconds), and how far behind bulk was then."""
+
+    source: str
+    window: int
+    events: int
+    lag_s: float | None = None
+
+
+class SourceUsage(Struct, frozen=True):
+    """Where a source's events go and since when; `lag_s` is of bulk, null where that had none of late."""
+
+    source_id: str
+    quota: int
+    events_per_s: float
+    mode: Mode
+    since: str | None
+    lag_s: float | None
+
+
+class QuotaView(Struct, frozen=True):
+    """A workspace's quota, what it uses of it, and what each of its sources does."""
+
+    quota: int
+    events_per_s: float
+    sources: list[SourceUsage]
+
+
+def limits_of(found: Quota | None, standard: Limits) -> Limits:
+    if found is None:
+        return standard
+    return Limits(found.workspace or standard.workspace, found.source or standard.source, found.sources)
+
+
+def window_of(now: float) -> int:
+    return int(now) // WINDOW_S * WINDOW_S
+
+
+def is_worth_a_look(before: int, after: int, source: str, limits: Limits) -> bool:
+    """Whether a source has just come over its quota in this window, or brings much of what its workspace may."""
+    marks = (limits.of(source) * WINDOW_S, int(limits.workspace * WINDOW_S * WORTH_A_LOOK), limits.workspace * WINDOW_S)
+    return any(before <= mark < after for mark in marks)
+
+
+def above(used: Sequence[Used], limits: Limits, in_bulk: frozenset[str]) -> list[str]:
+    """The sources that have to move: those above their own quota, then the largest of a workspace above its own."""
+    found = {each.source for each in used if each.events > limits.of(each.source) * WINDOW_S}
+    for theirs in _by_window(used).values():
+        left = sum(each.events for each in theirs if each.source not in found | in_bulk)
+        for each in sorted(theirs, key=lambda each: -each.events):
+            if left <= limits.workspace * WINDOW_S:
+                break
+            if each.source not in found | in_bulk:
+                found.add(each.source)
+                left -= each.events
+    return sorted(found - in_bulk)
+
+
+def is_calm(source: str, used: Sequence[Used], limits: Limits) -> bool:
+    """Whether in all of these windows it was well below its quota, its workspace too, and bulk is at its heels."""
+    own = [each for each in used if each.source == source]
+    lag_s = lag_of(own)
+    return (
+        all(each.events <= CALM * limits.of(source) * WINDOW_S for each in own)
+        and all(
+            sum(each.events for each in theirs) <= CALM * limits.workspace * WINDOW_S
+            for theirs in _by_window(used).values()
+        )
+        and (lag_s is None or lag_s < SHORT_LAG_S)
+    )
+
+
+def lag_of(own: Iterable[Used]) -> float | None:
+    """The latest that is known."""
+    return next((each.lag_s for each in sorted(own, key=lambda each: -each.window) if each.lag_s is not None), None)
+
+
+def rate_of(used: Iterable[Used], now: float) -> float:
+    """Events per second over the last whole window and what there is of this one."""
+    first = window_of(now) - WINDOW_S
+    return round(sum(each.events for each in used if each.window >= first) / max(now - first, 1.0), 1)
+
+
+def mode_of(announced: Announced, now: float) -> Mode:
+    to_come = now < announced.at
+    if is_bulk(announced.turn):
+        return "to_bulk" if to_come else "bulk"
+    return "to_live" if to_come else "live"
+
+
+def usage(source: Source, used: Sequence[Used], limits: Limits, now: float, since: str | None) -> SourceUsage:
+    own = [each for each in used if each.source == source.id]
+    return SourceUsage(
+        source.id, limits.of(source.id), rate_of(own, now), mode_of(source.announced, now), since, lag_of(own)
+    )
+
+
+def _by_window(used: Iterable[Used]) -> dict[int, list[Used]]:
+    found: dict[int, list[Used]] = defaultdict(list)
+    for each in used:
+        found[each.window].append(each)
+    return found

@@ -1,0 +1,144 @@
+"""Keep quotas: announce the bulk stream to a source that is above its quota, and the live one when it has calmed down.
+
+A source that is moved is marked before it is told, so that no crash leaves it where it is for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from penstock.domain import audit, quotas, sources, turns
+from penstock.domain.config import Change, Create, Steps
+from penstock.domain.paging import Window
+from penstock.domain.quotas import LOOK_BACK_S, WINDOW_S, Limits, NewQuota, Quota, QuotaView, Used
+from penstock.domain.sources import Source
+from penstock.domain.tokens import Caller
+from penstock.domain.turns import Announced, is_bulk
+from penstock.domain.workspaces import Workspace
+from penstock.steps.record import Ledger, settled
+
+GATEKEEPER = "gatekeeper"
+MOST_SOURCES = 1_000
+PAGE = 100
+
+
+class Usage(Protocol):
+    """Raises `StoreUnavailable`."""
+
+    def read(self, workspace: str, since: float) -> Sequence[Used]: ...
+
+
+class Marks(Usage, Protocol):
+    """Raises `StoreUnavailable`."""
+
+    def mark(self, workspace: str, source: str) -> None: ...
+
+    def unmark(self, workspace: str, source: str) -> None: ...
+
+    def marked(self) -> Sequence[tuple[str, str]]: ...
+
+
+class Store(Protocol):
+    """Configuration and audit log. Raises `StoreUnavailable`."""
+
+    def find(self, kind: type[Source], workspace_id: str, item_id: str) -> Source | None: ...
+
+    def commit(self, steps: Steps, entry: audit.Entry | None) -> object: ...
+
+
+class Quotas(Protocol):
+    def read(self, workspace: str) -> Limits:
+        """Raises `StoreUnavailable`."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """`clock` is epoch seconds; `cache_life_s` is for how long `collect` goes by what it knows."""
+
+    usage: Marks
+    store: Store
+    quotas: Quotas
+    chance: Callable[[int], str]
+    clock: Callable[[], float]
+    cache_life_s: float
+    settles_s: float
+
+
+def look_at(workspace: str, ports: Ports) -> list[str]:
+    """Have the workspace's sources that are above its quotas move; which. Raises `Unavailable`."""
+    limits = ports.quotas.read(workspace)
+    used = ports.usage.read(workspace, ports.clock() - WINDOW_S)
+    known = {each.source: ports.store.find(Source, workspace, each.source) for each in used}
+    in_bulk = frozenset(name for name, source in known.items() if source is None or is_bulk(source.turn))
+    return [name for name in quotas.above(used, limits, in_bulk) if _move(known[name], ports)]
+
+
+def tick(ports: Ports) -> list[str]:
+    """Look at all that are moved: the calm ones come back, those that are back are forgotten. Raises `Unavailable`."""
+    moved = []
+    for workspace, name in ports.usage.marked():
+        source = ports.store.find(Source, workspace, name)
+        if source is None or (not is_bulk(source.turn) and _is_settled(source, ports)):
+            ports.usage.unmark(workspace, name)
+        elif is_bulk(source.turn):
+            used = ports.usage.read(workspace, ports.clock() - LOOK_BACK_S)
+            if quotas.is_calm(name, used, ports.quotas.read(workspace)) and _move(source, ports):
+                moved.append(name)
+    return moved
+
+
+def _is_settled(source: Source, ports: Ports) -> bool:
+    return turns.may_announce(source.announced, ports.clock(), ports.settles_s)
+
+
+def _move(source: Source | None, ports: Ports) -> bool:
+    """Announce a source's next turn; whether it was, now and by us."""
+    if source is None or not _is_settled(source, ports):
+        return False
+    now = ports.clock()
+    turn, at = turns.next_turn(source.announced, now, ports.cache_life_s)
+    ports.usage.mark(source.workspace_id, source.id)
+    after = sources.announcing(source, Announced(turn, float(int(at) + 1)))
+    action = "source.to_bulk" if is_bulk(turn) else "source.to_live"
+    entry = audit.entry(source.workspace_id, ports.chance(12), now, GATEKEEPER, action, source.id)
+    return not ports.store.commit(sources.replaced(source, after), entry)
+
+
+def set_quota(ledger: Ledger, caller: Caller, workspace_id: str, wanted: NewQuota) -> NewQuota:
+    ledger.get(Workspace, workspace_id, workspace_id)
+
+    def attempt() -> NewQuota | None:
+        before = ledger.store.find(Quota, workspace_id, workspace_id)
+        given = msgspec.structs.asdict(wanted)
+        after = Quota(workspace_id=workspace_id, id=workspace_id, **given)
+        step = Create(after) if before is None else Change(before, msgspec.structs.replace(before, **given))
+        return None if ledger.commit(caller, "quota.changed", after, [step], tuple(given)) else wanted
+
+    return settled(attempt)
+
+
+def view(ledger: Ledger, workspace_id: str, limits: Limits, usage: Usage) -> QuotaView:
+    """Raises `StoreUnavailable`."""
+    now = ledger.clock()
+    used = usage.read(workspace_id, now - LOOK_BACK_S)
+    found = [
+        quotas.usage(source, used, limits, now, audit.iso(source.turns_at) if source.turn else None)
+        for source in _sources(ledger, workspace_id)
+    ]
+    return QuotaView(limits.workspace, quotas.rate_of(used, now), found)
+
+
+def _sources(ledger: Ledger, workspace_id: str) -> list[Source]:
+    found: list[Source] = []
+    after = None
+    while len(found) < MOST_SOURCES:
+        page = ledger.store.page(Source, workspace_id, Window(PAGE, after))[:PAGE]
+        found += page
+        if len(page) < PAGE:
+            break
+        after = page[-1].id
+    return found

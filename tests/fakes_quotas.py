@@ -1,0 +1,33 @@
+"""Usage and marks in memory; they run the contract tests of the table that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from penstock.domain.quotas import Used, window_of
+
+
+class MemoryUsage:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.used: dict[tuple[str, int, str], Used] = {}
+        self.marks: set[tuple[str, str]] = set()
+
+    def add(self, workspace: str, source: str, events: int, lag_s: float | None) -> int:
+        key = (workspace, window_of(self._clock()), source)
+        known = self.used.get(key, Used(source, key[1], 0))
+        lag_s = known.lag_s if lag_s is None else round(lag_s, 3)
+        self.used[key] = Used(source, key[1], known.events + events, lag_s)
+        return self.used[key].events
+
+    def read(self, workspace: str, since: float) -> list[Used]:
+        return [used for key, used in sorted(self.used.items()) if key[0] == workspace and key[1] >= window_of(since)]
+
+    def mark(self, workspace: str, source: str) -> None:
+        self.marks.add((workspace, source))
+
+    def unmark(self, workspace: str, source: str) -> None:
+        self.marks.discard((workspace, source))
+
+    def marked(self) -> list[tuple[str, str]]:
+        return sorted(self.marks)

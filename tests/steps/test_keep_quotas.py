@@ -1,0 +1,166 @@
+"""Who is above a quota takes the bulk stream, and comes back when calm; nobody else is moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import structs
+
+from penstock.domain import sources
+from penstock.domain.quotas import LOOK_BACK_S, WINDOW_S, Limits
+from penstock.domain.sources import Source, WriteKey
+from penstock.steps import keep_quotas, measure
+from penstock.steps.keep_quotas import look_at, tick
+from penstock.steps.measure import Measured
+from tests.builders_pipeline import SOURCE, WORKSPACE, event, run_of
+from tests.fakes_pipeline import Clock
+from tests.fakes_quotas import MemoryUsage
+
+OTHER = "src_bbbbbbbbbbbb"
+CACHE_LIFE_S, SETTLES_S = 30.0, 30.0
+LIMITS = Limits(workspace=100, source=50)
+
+
+def source(id_: str = SOURCE) -> Source:
+    keys = (WriteKey("a" * 36, True, "then"),)
+    return Source(
+        workspace_id=WORKSPACE, id=id_, name="Web", enabled=True, write_keys=keys, created_at="", updated_at=""
+    )
+
+
+@dataclass
+class Hub:
+    """What keeping quotas works with, in memory."""
+
+    limits: Limits = LIMITS
+    clock: Clock = field(default_factory=Clock)
+    sources: dict[str, Source] = field(default_factory=lambda: {each: source(each) for each in (SOURCE, OTHER)})
+    commits: list[Any] = field(default_factory=list)
+    chores: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.usage = MemoryUsage(self.clock)
+
+    def read(self, _: str) -> Limits:
+        return self.limits
+
+    get = read
+
+    def find(self, _: Any, __: str, source_id: str) -> Source | None:
+        return self.sources.get(source_id)
+
+    def commit(self, steps: Any, entry: Any) -> tuple[()]:
+        self.commits.append((steps, entry))
+        self.sources[steps[0].after.id] = steps[0].after
+        return ()
+
+    @property
+    def ports(self) -> keep_quotas.Ports:
+        return keep_quotas.Ports(
+            self.usage, self, self, lambda length: "x" * length, self.clock, CACHE_LIFE_S, SETTLES_S
+        )
+
+    def bring(self, events: int, source_id: str = SOURCE, lag_s: float | None = None) -> None:
+        self.usage.add(WORKSPACE, source_id, events, lag_s)
+
+    def moved(self) -> Hub:
+        self.bring(501)
+        assert look_at(WORKSPACE, self.ports) == [SOURCE]
+        self.clock.now = self.sources[SOURCE].turns_at + SETTLES_S
+        return self
+
+    def measure(self, *runs: Measured) -> None:
+        measure.measure(runs, measure.Ports(self.usage, self, self, self.clock))
+
+    def send(self, chores: Any) -> None:
+        self.chores += chores
+
+
+def test_a_source_above_its_quota_is_told_the_bulk_stream_on_each_of_its_keys() -> None:
+    hub = Hub()
+    hub.bring(501)
+    assert look_at(WORKSPACE, hub.ports) == [SOURCE]
+    after = hub.sources[SOURCE]
+    assert after.turn == 1
+    assert 3 * CACHE_LIFE_S <= after.turns_at - hub.clock.now <= 3 * CACHE_LIFE_S + 1
+    ((steps, entry),) = hub.commits
+    assert [step.after for step in steps] == [after, sources.created(after)[1].item]
+    assert (entry.action, entry.actor, entry.target) == ("source.to_bulk", "gatekeeper", SOURCE)
+    assert hub.usage.marked() == [(WORKSPACE, SOURCE)]
+
+
+def test_a_burst_of_ten_seconds_worth_is_within_a_quota() -> None:
+    hub = Hub()
+    hub.bring(500)
+    assert look_at(WORKSPACE, hub.ports) == []
+
+
+def test_of_a_workspace_above_its_quota_the_largest_source_goes() -> None:
+    hub = Hub(Limits(workspace=60, source=50))
+    hub.bring(200)
+    hub.bring(450, OTHER)
+    assert look_at(WORKSPACE, hub.ports) == [OTHER]
+
+
+def test_a_move_is_announced_once() -> None:
+    hub = Hub()
+    hub.bring(501)
+    look_at(WORKSPACE, hub.ports)
+    assert look_at(WORKSPACE, hub.ports) == []
+    assert len(hub.commits) == 1
+
+
+def test_a_source_comes_back_when_it_was_calm_for_a_while() -> None:
+    hub = Hub().moved()
+    hub.bring(401)
+    assert tick(hub.ports) == []
+    hub.clock.now += LOOK_BACK_S
+    assert tick(hub.ports) == []
+    hub.clock.now += WINDOW_S
+    hub.bring(400, lag_s=4.9)
+    assert tick(hub.ports) == [SOURCE]
+    assert hub.sources[SOURCE].turn == 2
+
+
+def test_a_source_does_not_come_back_while_bulk_lags() -> None:
+    hub = Hub().moved()
+    hub.bring(1, lag_s=5.0)
+    assert tick(hub.ports) == []
+
+
+def test_a_source_is_forgotten_when_it_is_back_or_deleted() -> None:
+    hub = Hub().moved()
+    hub.sources[SOURCE] = structs.replace(hub.sources[SOURCE], turn=2, turns_at=hub.clock.now + 1)
+    tick(hub.ports)
+    assert hub.usage.marked()
+    hub.clock.now += 1 + SETTLES_S
+    tick(hub.ports)
+    assert not hub.usage.marked()
+    hub.usage.mark(WORKSPACE, "src_gone00000000")
+    tick(hub.ports)
+    assert not hub.usage.marked()
+
+
+def test_a_batch_costs_one_write_for_each_source_and_a_chore_only_where_a_mark_is_passed() -> None:
+    hub = Hub()
+    runs = [Measured(run_of(*[event(n) for n in range(100)]), 0.0, False) for _ in range(5)]
+    hub.measure(*runs)
+    hub.measure(Measured(run_of(), 0.0, False))
+    hub.measure(Measured(run_of(), 0.0, False))
+    assert [each.events for each in hub.usage.used.values()] == [502]
+    assert [(chore.workspace, chore.destination) for chore in hub.chores] == [(WORKSPACE, SOURCE)] * 2
+
+
+def test_imports_fences_and_what_was_carried_use_no_quota() -> None:
+    hub = Hub()
+    hub.measure(
+        *[Measured(run_of(**given), 0.0, True) for given in ({"bulk": True}, {"fence": True}, {"origin": "b-1"})]
+    )
+    assert hub.usage.used == {}
+
+
+def test_the_lag_of_bulk_is_measured_by_its_own_records() -> None:
+    hub = Hub()
+    hub.measure(Measured(run_of(), hub.clock.now - 3.0, True), Measured(run_of(), hub.clock.now - 2.0, True))
+    assert [each.lag_s for each in hub.usage.used.values()] == [3.0]
