@@ -70,8 +70,8 @@ def test_where_there_is_no_leave_nobody_asks_again_before_there_can_be() -> None
         clock.now += 0.01
         assert rates.lease(*HERE, TEN, 10, 10).granted == 0
     assert states.reads + states.writes <= asked + 1
-    clock.now += 0.1
-    assert rates.lease(*HERE, TEN, 10, 10).granted == 5
+    clock.now += 0.25
+    assert rates.lease(*HERE, TEN, 10, 10).granted == 6
 
 
 def test_a_slot_that_was_given_back_meanwhile_is_seen() -> None:
