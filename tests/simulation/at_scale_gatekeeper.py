@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from typing import Any, Protocol
 
 from infra.stages import stage
@@ -20,6 +21,16 @@ REQUEST_TIMEOUT_S = stage("prod", "us-east-1").request_timeout_s
 BATCHES_AT_ONCE, CHORES_AT_ONCE = 20, 10  # as `infra/gatekeeper.py` has it, which takes seconds to import
 HANDED_OVER_S = 0.02  # from the queue of chores to the function
 SWITCHED_AFTER_S = 60.0  # a mapping that is turned off, on, or to another function
+
+
+class NothingElsewhere:
+    """No queue is closed for so long that it is parked, and no user has so many jobs that some wait elsewhere."""
+
+    def park(self, shut: Any) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Callable[..., bool]:
+        return lambda *given: False
 
 
 class Hub(Protocol):
@@ -40,7 +51,19 @@ class Gatekeeper:
         self._hub = hub
         self._busy = 0
         self._due: deque[Key] = deque()
-        self._ports = keep_gates.Ports(gates, self, self, self, self._probe, self, MemoryBus(), Threads(clock), clock)
+        ports = {
+            "book": gates,
+            "store": self,
+            "switch": self,
+            "queue": self,
+            "deliver": self._probe,
+            "chores": self,
+            "bus": MemoryBus(),
+            "overflow": NothingElsewhere(),
+            "threads": Threads(clock),
+            "clock": clock,
+        }
+        self._ports = keep_gates.Ports(**{each.name: ports[each.name] for each in fields(keep_gates.Ports)})
         clock.at(60.0, self._tick)
 
     def send(self, chores: Sequence[Chore]) -> None:
