@@ -25,7 +25,7 @@ export UV_NO_PROGRESS := 1
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 18,20,21,22,23
 unexport VIRTUAL_ENV
 
-.PHONY: help tools env prepared up down test simulate check bench bench-hub deploy destroy fmt \
+.PHONY: help tools env prepared up down test simulate check bench bench-hub bench-isolation deploy destroy fmt \
 	check-format check-lint check-types check-fast check-synth
 
 help: ## What there is to run
@@ -109,6 +109,9 @@ bench: env ## Ours, the peers, and the ratios, measured in one run
 
 bench-hub: env ## Events a second through a local hub of its own, as a table and a plot in docs/ (minutes)
 	@$(RUN) -m benchmarks.pipeline_throughput
+
+bench-isolation: env ## What the healthy notice of the sick, on a local hub of its own (minutes)
+	@$(RUN) -m benchmarks.isolation
 
 deploy: env ## Deploy to AWS (STAGE=dev REGION=us-east-1)
 	@$(RUN) -m infra.deploy --stage "$(STAGE)" --region "$(REGION)"
