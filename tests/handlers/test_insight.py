@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from penstock.adapters.progress import ProgressTable
+from penstock.adapters.rate_table import RateTable
 from penstock.adapters.receipts import ReceiptTable
 from penstock.domain import dedup
 from penstock.domain.audit import iso
@@ -19,6 +20,7 @@ from penstock.domain.books import DELIVERED, Cause, CreatedReceipt, FanoutReceip
 from penstock.domain.delays import bucket
 from penstock.domain.job import group_of
 from penstock.domain.progress import Progress
+from penstock.domain.rate import RateState
 from penstock.tables import key_owner
 from tests.builders_pipeline import SHARD
 from tests.control_api import Answer, Json, Tenant, call, control_cloud, tenant
@@ -111,6 +113,15 @@ def test_a_new_destination_is_healthy_and_empty(world: World) -> None:
     assert balance(found) == found["accepted"] == found["queued"] == found["oldest_age_s"] == 0
     assert (found["gate"]["state"], found["is_complete"], found["since"]) == ("open", True, None)
     assert (found["p50_ms"], found["window"]["delivered_share"], found["per_minute"]) == (None, None, [])
+    assert found["rate"] == {"requests_per_s": None, "concurrency": None, "paused_until": None}
+
+
+def test_health_tells_the_limits_that_a_destination_is_held_to(world: World) -> None:
+    world.mine.call("PATCH", world.path, {"delivery": {"requests_per_s": 50.0, "concurrency": 3}})
+    table = RateTable(world.cloud("dynamodb"), "penstock-test-gates")
+    table.swap(world.mine.id, world.destination, RateState(), RateState(limit=20.0, pause_until=world.now + 60))
+    paused_until = iso(world.now + 60)
+    assert world.health()["rate"] == {"requests_per_s": 20.0, "concurrency": 3, "paused_until": paused_until}
 
 
 def test_health_tells_what_became_of_events_long_ago_and_just_now(world: World) -> None:

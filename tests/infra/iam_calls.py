@@ -103,6 +103,7 @@ def other_checks(service: str, operation: str, params: Params) -> Iterator[tuple
         "kinesis": params.get("StreamARN"),
         "kms": params.get("KeyId"),
         "secretsmanager": params.get("SecretId"),
+        "sns": params.get("TopicArn"),
     }.get(service)
     yield operation, resource or "*"
 

@@ -15,27 +15,27 @@ from penstock.domain.books import deliver_receipt
 
 Json = dict[str, Any]
 Call = Callable[..., Any]
-AGO_S = 300.0
 MESSAGE, USER = "m-ada", "ada"
 
 
 def insight(call: Call, control: Call, made: Json) -> None:
     """A destination in trouble some minutes ago: counted, traced to, and told of."""
     token, destination = made["token"], made["destination"]["id"]
-    workspace = control("GET", "/control/audit", token)["audit"][0]["workspace_id"]
-    failed_a_while_ago(workspace, destination)
+    workspace = token.split(".")[1]
+    failed_ago(900.0, workspace, destination)
     health = control("GET", "/control/destinations/{destination_id}/health", token, destination_id=destination)
     assert health["retried"] >= 1, health
     traced = control("GET", "/control/trace/{message_id}", token, message_id=MESSAGE, user=USER)
-    assert traced["events"][0]["destinations"][0]["verdict"] == "delivered", traced
+    verdicts = {each["id"]: each["verdict"] for each in traced["events"][0]["destinations"]}
+    assert verdicts[destination] == "delivered", traced
     alerts(call, control, token, workspace, destination)
 
 
-def failed_a_while_ago(workspace: str, destination: str) -> None:
+def failed_ago(seconds: float, workspace: str, destination: str) -> None:
     """So that there is a minute which is over, and can be kept."""
     ids = count()
     table = ReceiptTable(boto3.client("dynamodb"), "penstock-dev-receipts", time.time, lambda: f"ago-{next(ids)}")
-    table.keep_deliver(workspace, destination, deliver_receipt(iso(time.time() - AGO_S), {}, retried=1))
+    table.keep_deliver(workspace, destination, deliver_receipt(iso(time.time() - seconds), {}, retried=1))
 
 
 def alerts(call: Call, control: Call, token: str, workspace: str, destination: str) -> None:
@@ -48,7 +48,7 @@ def alerts(call: Call, control: Call, token: str, workspace: str, destination: s
     control("GET", route, token, destination_id=destination)
     due_now(workspace, destination, alert)
     orphaned(workspace, destination)
-    failed_a_while_ago(workspace, destination)
+    failed_ago(300.0, workspace, destination)
     call("gatekeeper", {"tick": True})
     found = control("GET", one, token, destination_id=destination, alert_id=alert)
     assert found["is_raised"], found

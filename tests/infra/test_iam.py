@@ -23,27 +23,34 @@ ON_BEHALF = {
     ("*", "logs:PutLogEvents"): "the runtime writes the log",
     **{
         (function, f"kinesis:{action}"): "the stream's poller"
-        for function in ("fanout", "schema")
+        for function in ("fanout", "fanout_bulk", "schema")
         for action in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
     },
     **{
         (function, "s3:ListBucket"): "the poller checks the bucket it parks records in"
-        for function in ("fanout", "schema", "schema_changes")
+        for function in ("fanout", "fanout_bulk", "schema", "schema_changes")
+    },
+    **{
+        (function, "s3:ListBucket"): "or S3 says of a letter that is gone that it is forbidden"
+        for function in ("control", "replay")
     },
     ("schema_changes", "s3:PutObject"): "the poller parks records that exhausted their retries",
     **{
         ("schema_changes", f"dynamodb:{action}"): "the poller of the tables' streams"
         for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
     },
-    ("deliver", "sqs:ReceiveMessage"): "the queue's poller",
-    ("deliver", "sqs:DeleteMessage"): "the queue's poller",
-    ("deliver", "sqs:GetQueueAttributes"): "the queue's poller",
+    **{
+        (function, f"sqs:{action}"): "the queue's poller"
+        for function in ("deliver", "deliver_slow", "gatekeeper", "replay")
+        for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    },
 }
 
 # Patterns that cannot be narrower, because the resource is made at run time or the action knows no resource.
 RUN_TIME_NAMES = {
     "arn:aws:sqs:us-east-1:123456789012:penstock-dev-d-*": "destination queues are made at run time",
     "arn:aws:lambda:us-east-1:123456789012:event-source-mapping:*": "mappings get their ids from AWS",
+    "arn:aws:sns:us-east-1:123456789012:penstock-dev-alerts-*": "topics for alerts are made by whoever runs the hub",
 }
 NO_RESOURCE = {
     "lambda:CreateEventSourceMapping": "narrowed by the condition lambda:FunctionArn",

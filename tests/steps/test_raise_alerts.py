@@ -23,6 +23,7 @@ from penstock.steps.raise_alerts import Ports, raise_alerts
 from tests.builders_pipeline import DESTINATION, WORKSPACE
 from tests.fakes_control import Hub
 from tests.fakes_health import MemoryAlerts, MemoryMinutes
+from tests.fakes_overflow import MemoryOverflow
 from tests.fakes_pipeline import MemoryReceipts
 from tests.steps.test_trace_event import destination
 
@@ -59,7 +60,7 @@ class World:
     @property
     def ports(self) -> Ports:
         books = read_health.Books(self.receipts, self.minutes, self.hub.clock)  # type: ignore[arg-type]
-        health = read_health.Ports(books, self, self, self)
+        health = read_health.Ports(books, self, MemoryOverflow(self.hub.clock), self, self)
         return Ports(self.watched, self.hub.store, health, self, self, self.hub.clock)
 
     def waiting(self, queue_url: str) -> int:

@@ -20,6 +20,7 @@ from penstock.errors import QueueGone, StoreChanged
 FIRST, LAST = "0", ":"  # before and after every time
 MOST_RECEIPTS = 20_000  # that one call reads; it always ends at the end of a minute
 MOST_S = 10.0
+MOST_COUNTED = 10_000  # jobs outside the queue: each is read for it
 
 
 class Receipts(Protocol):
@@ -51,6 +52,13 @@ class Queues(Protocol):
         """How many jobs there are, visible or not. Raises `QueueGone` or `QueueUnavailable`."""
 
 
+class Overflow(Protocol):
+    """Raises `StoreUnavailable`."""
+
+    def count(self, workspace: str, destination: str, most: int) -> int:
+        """How many jobs wait outside the queue, as far as `most`."""
+
+
 class Gates(Protocol):
     """Raises `StoreUnavailable`."""
 
@@ -76,6 +84,7 @@ class Books:
 class Ports:
     books: Books
     queues: Queues
+    overflow: Overflow
     gates: Gates
     rates: Rates
 
@@ -190,7 +199,7 @@ def read(item: Destination, asked: int, ports: Ports) -> Reading:
     begin = health.first_minute(now, asked)
     kept = ports.books.minutes.minutes(*key, begin, LAST)
     window = health.merged(kept, standing.minutes, begin)
-    queued = _queued(item, ports.queues)
+    queued = _queued(item, ports)
     oldest = health.oldest_age_s(standing.total, _newest_first(key, standing, ports.books), now) if queued else 0.0
     return Reading(standing, window, minutes.summed(window), queued, oldest, ports.gates.find(key), now)
 
@@ -215,11 +224,13 @@ def health_of(item: Destination, asked: int, ports: Ports) -> HealthView:
     )
 
 
-def _queued(item: Destination, queues: Queues) -> int:
+def _queued(item: Destination, ports: Ports) -> int:
+    """In the queue or outside it."""
     try:
-        return queues.waiting(item.queue_url)
+        waiting = sum(ports.queues.waiting(url) for url in (item.queue_url, item.import_queue_url) if url)
     except QueueGone:
         return 0
+    return waiting + ports.overflow.count(item.workspace_id, item.id, MOST_COUNTED)
 
 
 def _newest_first(key: tuple[str, str], standing: Standing, books: Books) -> Iterator[Minute]:

@@ -11,10 +11,14 @@ from penstock.adapters.alert_topics import AlertTopics
 from penstock.adapters.claim_reader import ClaimReader
 from penstock.adapters.gate_table import GateTable
 from penstock.adapters.minute_table import MinuteTable
+from penstock.adapters.overflow_table import OverflowTable
 from penstock.adapters.probe_queue import ProbeQueue
 from penstock.adapters.progress import ProgressTable
+from penstock.adapters.rate_table import RateTable
 from penstock.adapters.receipts import ReceiptTable
 from penstock.adapters.tool_http import ToolHttp
+from penstock.domain import rate
+from penstock.domain.audit import iso
 from penstock.domain.destinations import Destination
 from penstock.domain.health import RateView
 from penstock.settings import Settings
@@ -34,7 +38,9 @@ def health(dynamodb: Any, sqs: Any, given: Settings) -> read_health.Ports:
         _receipts(dynamodb, given), MinuteTable(dynamodb, given.receipts_table, time.time), time.time
     )
     gates = GateTable(dynamodb, given.gates_table, time.time)
-    return read_health.Ports(books, ProbeQueue(sqs), gates, _Rates())
+    tables = given.overflow_table, given.dedup_table, given.gates_table
+    overflow = OverflowTable(dynamodb, *tables, time.time, time.sleep)
+    return read_health.Ports(books, ProbeQueue(sqs), overflow, gates, _Rates(RateTable(dynamodb, given.gates_table)))
 
 
 def trace(dynamodb: Any, ledger: Ledger, letters: Letters, given: Settings) -> trace_event.Ports:
@@ -68,10 +74,15 @@ def watch(client: Callable[[str], Any], store: raise_alerts.Store, given: Settin
 
 
 class _Rates:
-    """What a destination's own policy says."""
+    """What a destination's own policy says, or what it has taught by answering 429."""
+
+    def __init__(self, table: RateTable) -> None:
+        self._table = table
 
     def view(self, item: Destination) -> RateView:
-        return RateView(item.delivery.requests_per_s, item.delivery.concurrency)
+        state = self._table.read(item.workspace_id, item.id)
+        paused_until = iso(state.pause_until) if state.pause_until > time.time() else None
+        return RateView(rate.limit_of(state, item.delivery), item.delivery.concurrency, paused_until)
 
 
 def _receipts(dynamodb: Any, given: Settings) -> ReceiptTable:
