@@ -27,7 +27,7 @@ from tests.builders_pipeline import event, plain, route, run_of, webhook
 
 TEXT = (Path(__file__).parents[2] / "docs" / "delivery.md").read_text()
 SECRET = signature.made_of("n" * 48)
-NOW = time.time()
+NOW = 1_764_000_000.0
 HUNDREDS = {f"{hundred}xx": range(100 * hundred, 100 * hundred + 100) for hundred in (2, 3, 5)}
 
 
@@ -98,14 +98,15 @@ def test_the_example_of_standard_webhooks_verifies_a_real_request() -> None:
     code = TEXT.partition("## Signatures")[2].partition("```python\n")[2].partition("```")[0]
     example = SimpleNamespace()
     exec(code, example.__dict__)
-    run, replaced = run_of(event()), SigningSecret(signature.made_of("o" * 48), NOW + 60)
+    run, now = run_of(event()), time.time()
+    replaced = SigningSecret(signature.made_of("o" * 48), now + 60)
     signed = webhook(signing_secrets=(SigningSecret(SECRET), replaced))
-    request = request_for(run, run.events[0], signed, NOW)
+    request = request_for(run, run.events[0], signed, now)
     assert request is not None
     assert example.verified(request.body, request.headers, SECRET)["messageId"] == "m-1"
     assert example.verified(request.body, request.headers, replaced.text)
     assert example.verified(request.body + b" ", request.headers, SECRET) is None
-    late = request_for(run, run.events[0], signed, NOW - 600)
+    late = request_for(run, run.events[0], signed, now - 600)
     assert late is not None
     assert example.verified(late.body, late.headers, SECRET) is None
 
