@@ -1,7 +1,7 @@
-"""Isolation on the local cloud: what the healthy notice of four sick destinations, and neighbours of one customer's flood.
+"""Isolation on the local cloud: what the healthy notice of four sick destinations, and neighbours of a flood.
 
-`make bench-isolation` runs it on a hub of its own and writes `docs/isolation.md`. The load is light enough for the local
-cloud to keep up with, so that delays are those of events and not of a queue that only grows.
+`make bench-isolation` runs it on a hub of its own and writes `docs/isolation.md`. The load is light enough for the
+local cloud to keep up with, so that delays are those of events and not of a queue that only grows.
 """
 
 from __future__ import annotations
@@ -99,13 +99,14 @@ def pour(pipe: Pipe, events: int) -> None:
 def document(sick: Sequence[Pair], flooded: Sequence[Pair], now: datetime) -> str:
     return f"""# Isolation on the local hub
 
-Measured by `make bench-isolation` on {now:%d %B %Y}, on two cores that sender, hub, local cloud and sink share: Lambdas that wait cost
-them nothing, those that work do, so this shows rather more than what isolation itself costs. Each row is a run of {REQUESTS} requests,
-one a second, of {USERS} events each; p95 is from accept to sink, in ms.
+Measured by `make bench-isolation` on {now:%d %B %Y}, on two cores that sender, hub, local cloud and sink share:
+Lambdas that wait cost them nothing, those that work do, so this shows rather more than what isolation itself costs.
+Each row is a run of {REQUESTS} requests, one a second, of {USERS} events each; p95 is from accept to sink, in ms.
 
 ## Four sick destinations among twelve
 
-One is down (503), one takes 5 s, one says 429 to every other request, one answers after 0.8 s. What the other eight notice:
+One is down (503), one takes 5 s, one says 429 to every other request, one answers after 0.8 s. What the other eight
+notice:
 
 {_rows(sick)}
 
