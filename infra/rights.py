@@ -120,7 +120,17 @@ def fanout(on: Resources) -> list[Grant]:
 
 
 def fanout_bulk(on: Resources) -> list[Grant]:
-    return [*_fans_out(on), *_reads_stream(on, on.bulk)]
+    of_deliver: Condition = {"ArnLike": {"lambda:FunctionArn": [on.deliver]}}
+    return [
+        *_fans_out(on),
+        Grant(("dynamodb:UpdateItem",), (on.config,)),
+        Grant(("sqs:CreateQueue", "sqs:TagQueue", "sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,), why_wide=QUEUES),
+        Grant(("lambda:CreateEventSourceMapping",), ("*",), of_deliver, why_wide=UNNAMEABLE),
+        Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),
+        Grant(("lambda:DeleteEventSourceMapping",), (on.mappings,), of_deliver, why_wide=MAPPINGS),
+        Grant(("lambda:TagResource",), (on.mappings,), why_wide=MAPPINGS),
+        *_reads_stream(on, on.bulk),
+    ]
 
 
 def _fans_out(on: Resources) -> list[Grant]:

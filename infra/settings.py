@@ -72,6 +72,8 @@ class Environments:
             **self._caches,
             **self._streams,
             **self._quotas,
+            "PENSTOCK_DELIVER_FUNCTION_ARN": self.on.deliver,
+            "PENSTOCK_VISIBILITY_TIMEOUT_S": str(self.stage.visibility_timeout_s),
             "PENSTOCK_SETTLES_S": str(self.stage.settles_s),
             "PENSTOCK_CHORES_QUEUE_ARN": self.on.chores,
             "PENSTOCK_CONFIG_TABLE": self.names.config,

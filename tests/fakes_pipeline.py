@@ -11,6 +11,7 @@ from typing import Any
 from penstock.domain.books import CreatedReceipt, DeliverReceipt, FanoutReceipt, Receipt
 from penstock.domain.delivery import Answer
 from penstock.domain.progress import Progress
+from penstock.domain.routing import Route
 from penstock.domain.run import Run, decode_run
 from penstock.domain.stream_record import StreamRecord
 from penstock.domain.tracking_plan import Compiled
@@ -117,10 +118,25 @@ class MemoryQueues:
         for receipt, seconds in waits:
             self._queue(queue_url).hide(receipt, seconds)
 
+    def waiting(self, queue_url: str) -> int:
+        return len(self._queue(queue_url).held)
+
     def _queue(self, queue_url: str) -> Fifo:
         if queue_url not in self.queues:
             raise QueueGone("SQS: no such queue")
         return self.queues[queue_url]
+
+
+class MemoryImports:
+    """Queues for imports, made when they are asked for."""
+
+    def __init__(self, queues: Any) -> None:
+        self._queues = queues
+
+    def get(self, workspace: str, route: Route) -> str:
+        url = route.queue_url.replace(".fifo", "-import.fifo")
+        self._queues.make(url)
+        return url
 
 
 class MemoryReceipts:

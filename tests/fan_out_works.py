@@ -7,15 +7,28 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.domain.dedup import KeyState
 from penstock.domain.job import decode_job
+from penstock.domain.overflow import STANDARD, Limits
 from penstock.domain.routing import Route
 from penstock.steps.fan_out import Outcome, Ports, Record, fan_out
+from penstock.steps.spill import Spill
 from tests import fakes_homes
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, route, url_of
 from tests.builders_plans import compiled, properties_of, rule
 from tests.fakes_dedup import MemoryDedup
 from tests.fakes_homes import MemoryHomes
-from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts, MemoryStream
+from tests.fakes_overflow import MemoryOverflow
+from tests.fakes_pipeline import (
+    Clock,
+    Inline,
+    MemoryImports,
+    MemoryParked,
+    MemoryPlans,
+    MemoryQueues,
+    MemoryReceipts,
+    MemoryStream,
+)
 
 OTHER = "dst_bbbbbbbbbbbb"
 AT = "2026-11-23T16:00:01.000Z"
@@ -38,8 +51,11 @@ class Works:
     measured: list[Any] = field(default_factory=list)
     looks: list[float] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
+    overflow: MemoryOverflow = field(default_factory=lambda: MemoryOverflow(Clock()))
+    limits: Limits = STANDARD
 
     def __post_init__(self) -> None:
+        self.spill = Spill(self.overflow, self.queues, Clock(), self.limits)
         for each in self.routes:
             self.queues.make(each.queue_url)
 
@@ -47,10 +63,14 @@ class Works:
         return self.routes if workspace == WORKSPACE else ()
 
     def fan_out(self, *records: Record) -> Outcome:
+        """A key's mark is in its own item."""
+        self.dedup.states |= {owner: KeyState(frozenset(names)) for owner, names in self.overflow.marks.items()}
         ports = Ports(
             self.dedup,
             self,
             self.queues,
+            MemoryImports(self.queues),
+            self.spill,
             self.receipts,
             self.parked,
             self.plans,

@@ -32,11 +32,12 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from penstock import tables
-from tests.infra import iam_schema
+from tests.infra import iam_bulk, iam_gates, iam_insight, iam_letters, iam_schema
 from tests.infra.iam_calls import ACCOUNT, REGION, CallRecorder
 from tests.infra.iam_policy import Rights
 
 OPERATOR_TOKEN = "o" * 48
+CODE = {"fanout_bulk": "fanout", "deliver_slow": "deliver"}  # whose code a function runs that has none of its own
 Json = dict[str, Any]
 
 
@@ -164,12 +165,15 @@ class Cloud:
         self._make_stream()
         self._make_secrets()
         self._make_deliver()
+        self._make_queues()
         self.places_stream, self.changes_stream = (
             f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/penstock-dev-{name}/stream/2026-11-23T16:00:00.000"
             for name in ("places", "changes")
         )
         self.bucket = self.environment_of("fanout")["PENSTOCK_FAILURE_BUCKET"]
-        boto3.client("s3").create_bucket(Bucket=self.bucket)
+        self.letter_bucket = self.environment_of("deliver")["PENSTOCK_LETTER_BUCKET"]
+        for name in (self.bucket, self.letter_bucket):
+            boto3.client("s3").create_bucket(Bucket=name)
         boto3.client("events").create_event_bus(Name=self.environment_of("schema_changes")["PENSTOCK_EVENT_BUS"])
 
     def environment_of(self, function: str) -> dict[str, str]:
@@ -205,14 +209,20 @@ class Cloud:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as code:
             code.writestr("handler.py", "def handler(event, context): return None\n")
-        arn = self.environment_of("control")["PENSTOCK_DELIVER_FUNCTION_ARN"]
-        boto3.client("lambda").create_function(
-            FunctionName=arn.rsplit(":", 1)[-1],
-            Runtime="python3.13",
-            Role=role,
-            Handler="handler.handler",
-            Code={"ZipFile": archive.getvalue()},
-        )
+        environment = self.environment_of("gatekeeper")
+        for name in ("PENSTOCK_DELIVER_FUNCTION_ARN", "PENSTOCK_DELIVER_SLOW_FUNCTION_ARN"):
+            boto3.client("lambda").create_function(
+                FunctionName=environment[name].rsplit(":", 1)[-1],
+                Runtime="python3.13",
+                Role=role,
+                Handler="handler.handler",
+                Code={"ZipFile": archive.getvalue()},
+            )
+
+    def _make_queues(self) -> None:
+        environment = self.environment_of("control")
+        for name in ("PENSTOCK_CHORES_QUEUE_ARN", "PENSTOCK_REPLAYS_QUEUE_ARN"):
+            boto3.client("sqs").create_queue(QueueName=environment[name].rsplit(":", 1)[-1])
 
 
 def index_of(table: tables.Table) -> Json:
@@ -236,7 +246,8 @@ class Functions:
         for name in [name for name in os.environ if name.startswith("PENSTOCK_")]:
             del os.environ[name]
         os.environ.update(self._cloud.environment_of(function) | environment)
-        handler: Callable[[Json, Any], Any] = importlib.import_module(f"functions.{function}.handler").handler
+        code = CODE.get(function, function)
+        handler: Callable[[Json, Any], Any] = importlib.import_module(f"functions.{code}.handler").handler
         self._recorder.during(function)
         try:
             return handler(event, Context())
@@ -363,7 +374,7 @@ def delivered(functions: Functions, destination_id: str, tool: Tool) -> None:
 
 
 def deletions(functions: Functions, made: Json) -> None:
-    for destination in (made["destination"], made["doomed"]):
+    for destination in functions.control("GET", "/control/destinations", made["token"], limit="100")["destinations"]:
         route = "/control/destinations/{destination_id}"
         functions.control("DELETE", route, made["token"], destination_id=destination["id"])
     functions.control("DELETE", "/control/sources/{source_id}", made["token"], source_id=made["source"]["id"])
@@ -386,17 +397,18 @@ def fanned_out(functions: Functions, records: list[Json], tap: Wiretap) -> None:
 
 
 def torn_down(functions: Functions, cloud: Cloud) -> None:
-    """The custom resource's last call, on a bucket with versions of an object in it."""
+    """The custom resource's last call, on buckets with versions of an object in them."""
     s3 = boto3.client("s3")
-    s3.put_bucket_versioning(Bucket=cloud.bucket, VersioningConfiguration={"Status": "Enabled"})
-    s3.put_object(Bucket=cloud.bucket, Key="a-version", Body=b"")
+    for bucket in (cloud.bucket, cloud.letter_bucket):
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        s3.put_object(Bucket=bucket, Key="a-version", Body=b"")
     event = {
         "RequestType": "Delete",
         "ResponseURL": Listener().url,
         "StackId": "stack",
         "RequestId": "request",
         "LogicalResourceId": "NothingLeft",
-        "ResourceProperties": {"Bucket": cloud.bucket, "QueuePrefix": "penstock-dev-d-"},
+        "ResourceProperties": {"Buckets": [cloud.bucket, cloud.letter_bucket], "QueuePrefix": "penstock-dev-d-"},
     }
     functions.call("teardown", event)
     assert "Contents" not in s3.list_objects_v2(Bucket=cloud.bucket)
@@ -413,6 +425,10 @@ def run(templates: Mapping[str, Any], recorder: CallRecorder) -> Cloud:
     fanned_out(functions, records, tap)
     delivered(functions, made["destination"]["id"], tool)
     iam_schema.schemas(functions.call, functions.control, made, records[0], cloud, tap.url)
+    iam_insight.insight(functions.call, functions.control, made)
+    iam_gates.gates(functions.call, functions.control, made, tool)
+    iam_letters.letters(functions.call, functions.control, made)
+    iam_bulk.bulk(functions.call, functions.control, made, records[0], tap.url)
     deletions(functions, made)
     torn_down(functions, cloud)
     return cloud

@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
+from penstock.domain.dedup import KeyState, Known, Owner, Wanted
 from penstock.domain.event import iso
+from penstock.domain.gate import Key
 from penstock.domain.known_key import KnownKey
 from penstock.domain.progress import Progress
-from penstock.domain.rate import Lease
 from penstock.domain.turns import Announced
 from penstock.errors import BusUnavailable, QueueUnavailable, StoreUnavailable, Unavailable
 from penstock.steps import collect, deliver, fan_out, keep_gates, keep_order, replay_letters
 from penstock.steps.fan_out import Message
 from penstock.steps.keep_letters import KeepLetters
+from penstock.steps.keep_overflow import KeepOverflow
+from penstock.steps.keep_rate import KeepRate
+from penstock.steps.spill import Spill
 from penstock.steps.watch_gate import WatchGate
-from tests.fakes_gate import MemoryDeliveries
-from tests.fakes_pipeline import MemoryPlans
+from tests.fakes_dedup import MemoryDedup
+from tests.fakes_gate import MemoryDeliveries, MemoryGates
+from tests.fakes_overflow import MemoryOverflow
+from tests.fakes_pipeline import MemoryImports, MemoryPlans
 from tests.simulation.clock import Threads
 from tests.simulation.fifo import Queues
 from tests.simulation.gatekeeping import Bus, Probe, ProbeQueue, Store
@@ -57,14 +63,18 @@ def fan_out_ports(world: World, instance: Instance) -> Any:
         live=Inflow(world.live, world.weather),
         bulk=Inflow(world.bulk, world.weather),
         threads=_threads(world),
-        clock=lambda: moment(world, instance.skew_s).timestamp(),
+        clock=lambda: epoch_s(world, instance),
         sleep=world.clock.sleep,
         settles_s=SETTLES_S,
     )
     given = {
-        "dedup": _store(world, world.dedup),
+        "dedup": _store(world, _Claims(world.dedup, world.overflow)),
         "routes": Memory(_store(world, _Routes(world.config)).read, FRESH_S, OUTAGE_S, world.clock),
         "queues": _Refusing(world.queues, world.weather),
+        "imports": MemoryImports(None),
+        "spill": Spill(
+            _store(world, world.overflow), _depths(world), lambda: epoch_s(world, instance), world.overflows_at
+        ),
         "receipts": _store(world, world.receipts),
         "parked": _store(world, Parked()),
         "plans": MemoryPlans(),
@@ -79,8 +89,8 @@ def fan_out_ports(world: World, instance: Instance) -> Any:
 
 
 def deliver_ports(world: World, instance: Instance) -> Any:
-    def epoch_s() -> float:
-        return moment(world, instance.skew_s).timestamp()
+    def now_s() -> float:
+        return epoch_s(world, instance)
 
     gates = Memory(_store(world, world.gates).find, GATE_FRESH_S, OUTAGE_S, world.clock)
     receipts = _store(world, world.receipts)
@@ -92,9 +102,9 @@ def deliver_ports(world: World, instance: Instance) -> Any:
             _store(world, world.gates),
             _store(world, MemoryDeliveries(world.receipts.read)),
             Effects(world.chores, world.weather, QueueUnavailable),
-            epoch_s,
+            now_s,
         ),
-        rate=_NoRate(),
+        rate=KeepRate(_store(world, world.rates), now_s, world.chance.random, lambda: f"{world.chance.random()}"),
         tool=world.sites,
         progress=_Notes(_store(world, world.progress)),
         queue=Effects(world.queues, world.weather, QueueUnavailable),
@@ -102,7 +112,7 @@ def deliver_ports(world: World, instance: Instance) -> Any:
             _store(world, world.letters.bodies),
             _store(world, world.letters.index),
             Retention(),
-            epoch_s,
+            now_s,
             lambda: f"{world.chance.random()}",
         ),
         receipts=receipts,
@@ -120,15 +130,22 @@ def gatekeeper_ports(world: World, instance: Instance) -> Any:
         return world.weather.effect(act, QueueUnavailable)
 
     return keep_gates.Ports(
-        book=_store(world, world.gates),
+        book=_store(world, _Book(world.gates, world.overflow)),
         store=_store(world, Store(world.config)),
         switch=Effects(world.switch, world.weather, QueueUnavailable),
         queue=ProbeQueue(world.queues, effect),
         deliver=Probe(world.clock, _with(probing, watch=_NoWatch())),
+        overflow=KeepOverflow(
+            _store(world, world.overflow),
+            ProbeQueue(world.queues, effect),
+            _depths(world),
+            lambda: epoch_s(world, instance),
+            world.overflows_at,
+        ),
         chores=Effects(world.chores, world.weather, QueueUnavailable),
         bus=Effects(Bus(), world.weather, BusUnavailable),
         threads=_threads(world),
-        clock=lambda: moment(world, instance.skew_s).timestamp(),
+        clock=lambda: epoch_s(world, instance),
     )
 
 
@@ -138,7 +155,7 @@ def replay_ports(world: World, instance: Instance) -> Any:
         bodies=_store(world, world.letters.bodies),
         replays=_store(world, world.replays),
         targets=_store(world, Targets(world.config)),
-        queues=ReplayQueues(_Refusing(world.queues, world.weather).send, world.queues),
+        queues=_depths(world),
         receipts=_store(world, world.receipts),
         tickets=Effects(world.tickets, world.weather, QueueUnavailable),
         now=lambda: iso(moment(world, instance.skew_s)),
@@ -149,6 +166,14 @@ def replay_ports(world: World, instance: Instance) -> Any:
 
 def moment(world: World, skew_s: float) -> datetime:
     return datetime.fromtimestamp(world.began + world.clock.now + skew_s, UTC)
+
+
+def epoch_s(world: World, instance: Instance) -> float:
+    return moment(world, instance.skew_s).timestamp()
+
+
+def _depths(world: World) -> ReplayQueues:
+    return ReplayQueues(_Refusing(world.queues, world.weather).send, world.queues)
 
 
 def _store(world: World, port: Any) -> Any:
@@ -217,9 +242,30 @@ class _NoWatch:
         pass
 
 
-class _NoRate:
-    def lease(self, *given: Any) -> Lease:
-        return Lease(None, None)
+class _Book:
+    """The table of gates, which also says whose overflow has its turn."""
 
-    def settle(self, *given: Any) -> None:
-        pass
+    def __init__(self, gates: MemoryGates, overflow: MemoryOverflow) -> None:
+        self.read, self.save, self.forget = gates.read, gates.save, gates.forget
+        self._gates = gates
+        self._overflow = overflow
+
+    def due(self, now: float, most: int) -> list[Key]:
+        turns = [key for key, (at, _) in self._overflow.turns.items() if at <= now]
+        return [*self._gates.due(now, most), *turns][:most]
+
+
+class _Claims:
+    """The table of claims, whose items of keys also say which lanes of them overflow."""
+
+    def __init__(self, dedup: MemoryDedup, overflow: MemoryOverflow) -> None:
+        self.claim = dedup.claim
+        self._dedup = dedup
+        self._overflow = overflow
+
+    def read(self, wanted: Sequence[Wanted]) -> dict[Owner, Known]:
+        found = self._dedup.read(wanted)
+        marks = self._overflow.marks
+        return {
+            owner: known._replace(key=KeyState(over=frozenset(marks.get(owner, ())))) for owner, known in found.items()
+        }

@@ -22,6 +22,7 @@ from penstock.domain.run import Run, decode_run
 from penstock.errors import StoreUnavailable
 from penstock.steps.claim import Arrived, arrived, claim, look
 from penstock.steps.fan_out import Ports, Record, fan_out
+from penstock.steps.spill import Spill
 from tests.builders_pipeline import (
     ARRIVED_AT,
     DESTINATION,
@@ -37,7 +38,8 @@ from tests.builders_pipeline import (
 )
 from tests.fakes_dedup import MemoryDedup
 from tests.fakes_homes import order
-from tests.fakes_pipeline import Clock, Inline, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts
+from tests.fakes_overflow import MemoryOverflow
+from tests.fakes_pipeline import Clock, Inline, MemoryImports, MemoryParked, MemoryPlans, MemoryQueues, MemoryReceipts
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 SHARDS = (SHARD, f"b-{SHARD}")
@@ -122,6 +124,8 @@ class World:
             dedup=fuse.around(self.dedup, "read", "claim"),
             routes=self,
             queues=fuse.around(self.queues, "send"),
+            imports=MemoryImports(self.queues),
+            spill=Spill(MemoryOverflow(Clock()), self.queues, Clock()),
             receipts=fuse.around(self.receipts, "keep_fanout"),
             parked=MemoryParked(),
             plans=MemoryPlans(),

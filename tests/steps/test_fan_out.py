@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.books import FanoutReceipt, RecordReceipt, add_up
+from penstock.domain.dedup import Owner
 from penstock.domain.home import fence_for, key_of
-from penstock.domain.job import decode_job
+from penstock.domain.job import decode_job, group_of
+from penstock.domain.overflow import LaneKey, Limits
 from penstock.domain.subscription import parse
 from penstock.errors import QueueUnavailable, StoreUnavailable, StreamUnavailable
 from penstock.steps.fan_out import LARGEST_CALL, MOST_QUEUES_AT_ONCE, PAUSES_S, Message, Outcome, Record
@@ -30,6 +32,7 @@ from tests.builders_pipeline import (
     url_of,
 )
 from tests.builders_plans import compiled, rule
+from tests.fakes_overflow import MemoryOverflow
 from tests.fakes_pipeline import Clock, MemoryPlans, MemoryQueues, MemoryReceipts
 from tests.fan_out_works import AT, OTHER, Works, decoded, planned
 
@@ -364,8 +367,50 @@ def test_a_fence_behind_a_refused_run_is_not_come_to() -> None:
     assert works.homes.items == {}
 
 
+def test_past_a_thousand_jobs_of_a_user_in_a_deep_queue_the_rest_waits_outside_it_and_others_go_on() -> None:
+    works = Works(limits=Limits(deep=3, asked_every=0, most_waiting=2))
+    records = [record_of(run_of(event(n), key="ada" if n % 10 else "grace"), n) for n in range(1, 21)]
+    for record in records:
+        assert works.fan_out(record).failed == frozenset()
+    sent = works.sent(key="ada")
+    ada = LaneKey(WORKSPACE, DESTINATION, group_of(SOURCE, "ada"))
+    stored = [
+        decoded(decode_job(each.body).run.events[0])["properties"]["n"] for each in works.overflow.stored(ada, 99)
+    ]
+    assert 2 <= len(sent) <= 5
+    assert sent + stored == [n for n in range(1, 21) if n % 10]
+    assert works.sent(key="grace") == [10, 20]
+    assert add_up(works.receipts.read(WORKSPACE, DESTINATION)).accepted == 20
+
+
+def test_of_a_batch_that_spills_nothing_is_sent_where_the_overflow_does_not_answer() -> None:
+    class Down(MemoryOverflow):
+        def append(self, lane: LaneKey, jobs: Sequence[Any]) -> bool:
+            raise StoreUnavailable("down")
+
+    works = Works(limits=Limits(deep=0, asked_every=0, most_waiting=0), overflow=Down(Clock()))
+    with pytest.raises(StoreUnavailable):
+        works.fan_out(record_of(run_of()))
+    assert works.sent() == []
+
+
+def test_a_lane_that_was_released_meanwhile_has_its_jobs_sent_directly() -> None:
+    works = Works()
+    lane = LaneKey(WORKSPACE, DESTINATION, group_of(SOURCE, "ada"))
+    works.overflow.marks[Owner(WORKSPACE, SOURCE, lane.group)].add(DESTINATION)
+    works.fan_out(record_of(run_of()))
+    assert (works.sent(), works.overflow.marks[Owner(WORKSPACE, SOURCE, lane.group)]) == ([1], set())
+
+
 def test_imports_know_no_homes() -> None:
     works = Works()
     works.homes.move(key_of(run_of()), 2)
     works.fan_out(record_of(run_of(event(1), bulk=True), 1, f"b-{SHARD}"))
-    assert (works.sent(), works.looks) == ([1], [])
+    assert (works.sent(f"{DESTINATION}-import"), works.looks) == ([1], [])
+
+
+def test_an_import_has_a_queue_of_its_own_and_one_book() -> None:
+    works = Works()
+    works.fan_out(record_of(run_of(event(1)), 1), record_of(run_of(event(2), bulk=True), 2))
+    assert (works.sent(), works.sent(f"{DESTINATION}-import")) == ([1], [2])
+    assert add_up(works.receipts.read(WORKSPACE, DESTINATION)).accepted == 2

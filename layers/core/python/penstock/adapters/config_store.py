@@ -100,6 +100,8 @@ class DestinationRow(NamedRow):
     secrets = BinaryAttribute(null=True, legacy_encoding=False)
     queue_url = UnicodeAttribute()
     mapping_id = UnicodeAttribute()
+    import_queue_url = UnicodeAttribute(null=True)
+    import_mapping_id = UnicodeAttribute(null=True)
     schema_changes = BooleanAttribute(null=True)
     delivery = JSONAttribute(null=True)
     updated_at = UnicodeAttribute()

@@ -68,6 +68,7 @@ class RouteTable:
             subscription=None if text is None else self._subscription(text),
             queue_url=item["queue_url"]["S"],
             schema_changes=item.get("schema_changes", {}).get("BOOL", False),
+            import_queue_url=item.get("import_queue_url", {}).get("S"),
         )
 
     def _subscription(self, text: str) -> Subscription:

@@ -27,6 +27,7 @@ Subscription = Annotated[
 ]
 
 
+IMPORTS = "-import"
 SETTINGS = ("url", "headers", "secret", "signing_secret")
 
 
@@ -43,6 +44,8 @@ class Destination(Item, frozen=True, kw_only=True):
     secrets: bytes | None = None
     queue_url: str
     mapping_id: str
+    import_queue_url: str | None = None
+    import_mapping_id: str | None = None
     schema_changes: bool = False
     delivery: DeliveryPolicy = STANDARD
     created_at: str
@@ -105,6 +108,11 @@ class DestinationList(Struct, frozen=True):
 
     destinations: list[DestinationView]
     next: str | None
+
+
+def import_name(destination_id: str) -> str:
+    """What its queue for imports is named by, as its other one is by its id."""
+    return f"{destination_id}{IMPORTS}"
 
 
 def checked_subscription(text: str | None) -> str | None:

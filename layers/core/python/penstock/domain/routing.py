@@ -18,7 +18,10 @@ LARGEST_JOB = 256 * 1024
 
 
 class Route(Struct, frozen=True):
-    """What fan-out has to know of a destination; `subscription` is None where it gets all events."""
+    """What fan-out has to know of a destination; `subscription` is None where it gets all events.
+
+    `import_queue_url` is None until its first import.
+    """
 
     id: str
     name: str
@@ -27,6 +30,7 @@ class Route(Struct, frozen=True):
     subscription: Subscription | None
     queue_url: str
     schema_changes: bool = False
+    import_queue_url: str | None = None
 
 
 class _Choice(Struct):

@@ -14,6 +14,7 @@ import msgspec
 
 from penstock.domain import routing
 from penstock.domain.books import RecordReceipt
+from penstock.domain.dedup import KeyState, Owner
 from penstock.domain.enforcement import Enforced, enforced
 from penstock.domain.job import Job
 from penstock.domain.routing import Route
@@ -64,16 +65,25 @@ class Share:
         )
 
 
+class Key(NamedTuple):
+    """Whose jobs a line has, and what is known of that ordering key."""
+
+    owner: Owner
+    state: KeyState
+
+
 @dataclass
 class Load:
-    """All that one batch of records brings to one destination; `lines` are its groups, each in order."""
+    """All that one batch of records brings to one destination; `lines` are its groups, each in order, `keys` theirs."""
 
     workspace: str
     route: Route
     lines: OrderedDict[str, deque[Waiting]] = field(default_factory=OrderedDict)
+    keys: dict[str, Key] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
     sent: int = 0
     failed: frozenset[str] = frozenset()
+    is_import: bool = False
 
     def add(self, firsts: Firsts, part: Run, picks: Mapping[int, int]) -> None:
         """Events of a part of a record's run: the index of each in the part, and in the record."""
@@ -84,6 +94,7 @@ class Load:
         share.taken += picks.values()
         share.chunks += [len(job.run.events) for job in jobs]
         if jobs:
+            self.keys[of.owner.group] = Key(of.owner, firsts.key)
             self.lines.setdefault(of.owner.group, deque()).extend(Waiting(job, of.record_id) for job in jobs)
 
 
@@ -97,7 +108,7 @@ class Assigned(NamedTuple):
 
 def assign(runs: Sequence[Firsts], routes: Routes, plans: Plans) -> Assigned:
     """Raises `StoreUnavailable`."""
-    loads: dict[str, Load] = {}
+    loads: dict[tuple[str, bool], Load] = {}
     forwarded, unreadable = [], []
     for firsts in runs:
         workspace = firsts.of.run.workspace
@@ -109,7 +120,8 @@ def assign(runs: Sequence[Firsts], routes: Routes, plans: Plans) -> Assigned:
             continue
         forwarded += [] if found.forwarded is None else [found.forwarded]
         for part, route, picks in picked:
-            loads.setdefault(route.id, Load(workspace, route)).add(firsts, part, picks)
+            load = loads.setdefault((route.id, part.bulk), Load(workspace, route, is_import=part.bulk))
+            load.add(firsts, part, picks)
     return Assigned(list(loads.values()), forwarded, unreadable)
 
 

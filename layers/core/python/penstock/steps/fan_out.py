@@ -13,11 +13,14 @@ from concurrent.futures import Executor, wait
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from penstock.domain.books import FanoutReceipt
-from penstock.domain.enforcement import records_of
 from penstock.domain.dedup import KeyState, Owner
+from penstock.domain.enforcement import records_of
 from penstock.domain.job import encode_job
 from penstock.domain.overflow import LaneKey
+from penstock.domain.routing import Route
 from penstock.domain.run import decode_run, encode_run
 from penstock.errors import QueueGone, QueueUnavailable
 from penstock.steps import keep_order
@@ -69,6 +72,13 @@ class Spill(Protocol):
         """A job went to the queue."""
 
 
+class Imports(Protocol):
+    """The destinations' queues for imports."""
+
+    def get(self, workspace: str, route: Route) -> str:
+        """Its URL, made if it has to be. Raises `QueueGone` where the destination is gone, or `Unavailable`."""
+
+
 class Receipts(Protocol):
     """Keeps receipts. Raises `StoreUnavailable`."""
 
@@ -88,6 +98,7 @@ class Ports:
     dedup: Dedup
     routes: Routes
     queues: Queues
+    imports: Imports
     spill: Spill
     receipts: Receipts
     parked: Parked
@@ -151,7 +162,10 @@ def _arrived(records: Sequence[Record], parked: Parked) -> tuple[list[Arrived], 
 def _settle(load: Load, ports: Ports) -> None:
     """Send, then note what was sent. Where the note fails the records come again; the queue absorbs what it has."""
     try:
-        _spill(load, ports.spill)
+        if not load.is_import:
+            _spill(load, ports.spill)
+        elif load.lines:
+            load.route = msgspec.structs.replace(load.route, queue_url=ports.imports.get(load.workspace, load.route))
         load.failed = _send(load, ports)
     except QueueGone:
         return  # deleted a moment ago: nothing is accepted for it any more

@@ -187,6 +187,8 @@ def sweep(works: Works, workspace_id: str) -> None:
 def _take_down(works: Works, item: Unfinished) -> None:
     works.mappings.delete(item.id, item.mapping_id)
     works.queues.delete(item.id)
+    works.mappings.delete(destinations.import_name(item.id), None)
+    works.queues.delete(destinations.import_name(item.id))
     works.gates.forget(item.workspace_id, item.id)
     forget_alerts(works.ledger, item.workspace_id, item.id)
     works.ledger.store.commit([Remove(item)], None)

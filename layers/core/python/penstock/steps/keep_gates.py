@@ -19,7 +19,9 @@ from penstock.domain import gate as gates
 from penstock.domain.config import Steps
 from penstock.domain.destinations import Destination
 from penstock.domain.gate import GATEKEEPER, Gate, GateChange, GateState, Key, Lane, Mapped, Probed
+from penstock.domain.overflow import REFILLED_EVERY_S
 from penstock.errors import StoreChanged, Unavailable
+from penstock.steps.park_queue import Shut
 from penstock.steps.watch_gate import Chore, Chores, GateBook
 
 TRIES = 3
@@ -97,6 +99,24 @@ class Deliver(Protocol):
         """Send jobs in spite of the gate; a failure makes none of them dead. Raises `Unavailable`."""
 
 
+class Overflow(Protocol):
+    """What waits outside a destination's queue. Raises `Unavailable`."""
+
+    def park(self, shut: Shut) -> bool:
+        """Move the queue's jobs there; whether all of them are."""
+
+    def has_lanes(self, workspace: str, destination: str) -> bool: ...
+
+    def refill(self, workspace: str, destination: str, queue_url: str) -> bool: ...
+
+    def refill_in_turn(self, workspace: str, destination: str, queue_url: str) -> bool:
+        """Put jobs back, if it is time; whether to come again after `REFILLED_EVERY_S`."""
+
+    def put_off(self, workspace: str, destination: str) -> None: ...
+
+    def forget(self, workspace: str, destination: str) -> None: ...
+
+
 class Bus(Protocol):
     def tell_gate(self, event_id: str, detail: bytes) -> None:
         """Raises `BusUnavailable`."""
@@ -109,6 +129,7 @@ class Ports:
     switch: Switch
     queue: Queue
     deliver: Deliver
+    overflow: Overflow
     chores: Chores
     bus: Bus
     threads: Executor
@@ -117,7 +138,7 @@ class Ports:
 
 def tick(ports: Ports) -> int:
     """A chore for each gate that is overdue; how many. Raises `Unavailable`."""
-    due = ports.book.due(ports.clock(), MOST_AT_ONCE)
+    due = dict.fromkeys(ports.book.due(ports.clock(), MOST_AT_ONCE))
     if due:
         ports.chores.send([Chore(*key) for key in due])
     return len(due)
@@ -141,6 +162,7 @@ def tend(workspace: str, destination: str, ports: Ports) -> str:
     item = ports.store.find(Destination, workspace, destination)
     if item is None:
         ports.book.forget(workspace, destination)
+        ports.overflow.forget(workspace, destination)
         return "deleted"
     for _ in range(TRIES - 1):
         try:
@@ -161,8 +183,11 @@ class _Keeper:
         gate = self.ports.book.read(self.item.workspace_id, self.item.id)
         now = self.ports.clock()
         gate = self._told(self._switched(self._saved(gate, gates.rested(gate, now))))
+        if gate.is_parking_due(now):
+            return self._parked(gate)
         if gate.is_probe_due(now):
             gate = self._told(self._switched(self._probed(gate)))
+        self._refilled(gate)
         return gate
 
     def _saved(self, before: Gate, after: Gate) -> Gate:
@@ -175,12 +200,18 @@ class _Keeper:
 
         That a change has begun is noted first: if it is to be undone before it is done, somebody still looks.
         """
+        if gate.has_parked and gate.wanted.on and not gate.mapped.on:
+            gate = self._parked(gate, is_to_flow=True) if gate.may_park(self.ports.clock()) else gate
+            if gate.has_parked:
+                return gate
         stays = gate.state is GateState.PAUSED or gate.wanted == Mapped(True, Lane.SLOW)
         if gate.mapped == gate.wanted and not stays:
             return gate
         if gate.mapped != gate.wanted:
             gate = self._saved(gate, msgspec.structs.replace(gate, mapped=gate.mapped._replace(settled=False)))
-        if not self.ports.switch.put(self.item.mapping_id, gate.wanted):
+        mappings = [each for each in (self.item.mapping_id, self.item.import_mapping_id) if each]
+        are_done = [self.ports.switch.put(each, gate.wanted) for each in mappings]
+        if not all(are_done):
             self._later(SETTLING_S)
             return gate
         return self.ports.book.save(
@@ -213,7 +244,11 @@ class _Keeper:
         return msgspec.json.encode(told)
 
     def _probed(self, gate: Gate) -> Gate:
-        claimed = self._saved(gate, gates.probing(gate, self.ports.clock()))
+        if gate.has_parked:
+            gate = self._parked(gate, is_to_flow=True)
+            if gate.has_parked:
+                return gate
+        claimed = self._begun(gate)
         probed, again = self._tried()
         now = self.ports.clock()
         after = gates.after_probe(claimed, probed, now)
@@ -223,6 +258,36 @@ class _Keeper:
         saved = self._saved(claimed, after)
         self._later(after.next_probe_at - now)
         return saved
+
+    def _begun(self, gate: Gate) -> Gate:
+        """Of a queue that is empty because all of it is elsewhere some is put back first, to have a thing to try."""
+        of, now = (self.item.workspace_id, self.item.id), self.ports.clock()
+        begun = gates.probing(gate, now)
+        if not self.ports.overflow.has_lanes(*of) or self.ports.queue.waiting(self.item.queue_url):
+            return self._saved(gate, begun)
+        claimed = self._saved(gate, gates.put_back(begun, now))
+        self.ports.overflow.refill(*of, self.item.queue_url)
+        return claimed
+
+    def _parked(self, gate: Gate, is_to_flow: bool = False) -> Gate:
+        """Its queue's jobs, as far as time goes; `is_to_flow` where it is done for that, so that nothing stays behind.
+
+        That it has begun is noted first: nothing flows from then on before all of it is done.
+        """
+        begun = self._saved(gate, gates.parking(gate, self.ports.clock()))
+        parking = round(begun.parking * 1000)
+        is_whole = self.ports.overflow.park(Shut(self.item.workspace_id, self.item.id, self.item.queue_url, parking))
+        parked = self._saved(begun, gates.after_parking(begun, is_whole, is_to_flow, self.ports.clock()))
+        if not is_whole or (parked.state is GateState.CLOSED and not is_to_flow):
+            self._later(gates.PARKED_ON_AFTER_S)
+        return parked
+
+    def _refilled(self, gate: Gate) -> None:
+        of = (self.item.workspace_id, self.item.id)
+        if not gate.is_flowing:
+            self.ports.overflow.put_off(*of)
+        elif self.ports.overflow.refill_in_turn(*of, self.item.queue_url):
+            self._later(REFILLED_EVERY_S)
 
     def _tried(self) -> tuple[Probed, list[str]]:
         """What a probe found, and the receipts of the jobs to be tried again.

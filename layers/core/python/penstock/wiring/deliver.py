@@ -24,12 +24,14 @@ from penstock.adapters.recent_deliveries import RecentDeliveries
 from penstock.adapters.sealed_destinations import SealedDestinations
 from penstock.adapters.secret_cipher import SecretCipher
 from penstock.adapters.tool_http import ToolHttp
+from penstock.domain.destinations import IMPORTS
 from penstock.settings import Settings
 from penstock.steps.deliver import Ports
 from penstock.steps.keep_rate import KeepRate
 from penstock.steps.look_up import LookUp
 from penstock.steps.open_destination import OpenDestination
 from penstock.steps.watch_gate import WatchGate
+from penstock.wiring import letters
 
 GROUPS_AT_ONCE = 10  # no batch of SQS has more messages
 GATE_FRESH_S = 5.0  # a gate is never taken for older than that: what it closed for goes on meanwhile
@@ -57,6 +59,7 @@ def ports() -> Ports:
         gates=gates,
         watch=WatchGate(gates, book, deliveries, ChoreQueue(sqs, given().chores_url), time.time),
         rate=KeepRate(RateTable(dynamodb, given().gates_table), time.time, random.random, _new_id),
+        letters=letters.keeping(_client, given()),
         tool=ToolHttp(given().request_timeout_s, given().allow_loopback),
         progress=ProgressTable(dynamodb, given().progress_table, time.time),
         queue=DestinationQueues(sqs),
@@ -73,8 +76,8 @@ def queue_url(arn: str) -> str:
 
 
 def destination_of(arn: str) -> str:
-    """The id of the destination whose queue it is."""
-    return arn.rpartition(":")[2].removeprefix(given().queue_prefix).removesuffix(".fifo")
+    """The id of the destination whose queue it is, for imports or not."""
+    return arn.rpartition(":")[2].removeprefix(given().queue_prefix).removesuffix(".fifo").removesuffix(IMPORTS)
 
 
 def _now() -> datetime:

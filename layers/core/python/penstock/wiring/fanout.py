@@ -20,14 +20,18 @@ from penstock.adapters.dedup_table import DedupTable
 from penstock.adapters.destination_queue import DestinationQueues
 from penstock.adapters.event_stream import KinesisStream
 from penstock.adapters.home_table import HomeTable
+from penstock.adapters.import_notes import ImportNotes
 from penstock.adapters.overflow_table import OverflowTable
 from penstock.adapters.parked_records import ParkedRecords
 from penstock.adapters.plan_table import PlanTable
+from penstock.adapters.queue_mapping import MappingPlan, QueueMapping
+from penstock.adapters.queue_provision import QueueProvision
 from penstock.adapters.receipts import ReceiptTable
 from penstock.adapters.routes import RouteTable
 from penstock.domain.sigv4 import Signer
 from penstock.settings import Settings
 from penstock.steps import keep_order, measure
+from penstock.steps.equip_imports import ImportQueues
 from penstock.steps.fan_out import MOST_QUEUES_AT_ONCE, Ports
 from penstock.steps.look_up import LookUp
 from penstock.steps.measure import Measured
@@ -66,6 +70,7 @@ def ports() -> Ports:
         receipts=ReceiptTable(dynamodb, given().receipts_table, time.time, new_id),
         parked=ParkedRecords(_client("s3", STORES), given().failure_bucket),
         plans=plans_in_force(plans, given().cache_fresh_s, given().cache_stale_s),
+        imports=_imports(dynamodb),
         order=_order(dynamodb, threads),
         measure=_measure(dynamodb),
         threads=threads,
@@ -77,6 +82,16 @@ def ports() -> Ports:
 def _overflow(dynamodb: Any) -> OverflowTable:
     tables = given().overflow_table, given().dedup_table, given().gates_table
     return OverflowTable(dynamodb, *tables, time.time, time.sleep)
+
+
+def _imports(dynamodb: Any) -> ImportQueues:
+    stage, prefix = given().stage, given().queue_prefix
+    plan = MappingPlan(stage, prefix, given().deliver_function_arn, given().deliver_concurrency)
+    return ImportQueues(
+        QueueProvision(_client("sqs", STORES), stage, prefix, given().visibility_timeout_s),
+        QueueMapping(_client("lambda", STORES), plan, time.sleep),
+        ImportNotes(dynamodb, given().config_table),
+    )
 
 
 def _order(dynamodb: Any, threads: Executor) -> keep_order.Ports:

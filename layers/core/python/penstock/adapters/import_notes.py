@@ -1,0 +1,41 @@
+"""Which queue for imports a destination has, noted in its item in the table `config` by the bulk stream's fan-out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from penstock.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+REFUSED = "ConditionalCheckFailedException"
+
+
+class ImportNotes:
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def note(self, workspace_id: str, destination_id: str, queue_url: str, mapping_id: str) -> bool:
+        """False where the destination is gone. Its version stays: nobody changes these by hand.
+
+        Raises `StoreUnavailable`.
+        """
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"workspace_id": {"S": workspace_id}, "sk": {"S": f"destination#{destination_id}"}},
+                UpdateExpression="SET import_queue_url = :url, import_mapping_id = :mapping",
+                ConditionExpression="attribute_exists(sk)",
+                ExpressionAttributeValues={":url": {"S": queue_url}, ":mapping": {"S": mapping_id}},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == REFUSED:
+                return False
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        return True
