@@ -1,4 +1,4 @@
-"""Usage by windows and marks of what is moved: the fake and DynamoDB keep one contract; limits as control writes them."""
+"""Usage by windows, marks of what is moved: the fake and DynamoDB keep one contract; limits as control writes them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def resume(works: GateWorks, caller: Caller, destination_id: str) -> Gate:
 def _changed(
     works: GateWorks, caller: Caller, destination_id: str, action: str, change: Callable[[Gate], Gate]
 ) -> Gate:
-    """Entered in the audit log, written, handed to the gatekeeper, in this order; a crash before the last only delays."""
+    """Enter it in the audit log, write it, tell the gatekeeper, in this order; a crash before the last only delays."""
     item = works.ledger.get(Destination, caller.workspace_id, destination_id)
     present = Require(Destination, caller.workspace_id, destination_id)
     if works.ledger.commit(caller, f"destination.{action}", item, [present]):
