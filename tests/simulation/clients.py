@@ -75,9 +75,10 @@ def requests(
     found, n = [], 0
     pace = until / (count + 1)
     is_bursty = chance.random() < 0.3
+    widest = chance.choice((3, 9, 9, 40))  # events in one request
     for _ in range(count):
         events, texts = [], []
-        for _ in range(1 + int(chance.random() ** 2 * 9)):
+        for _ in range(1 + int(chance.random() ** 2 * widest)):
             n += 1
             key = users[int(chance.random() * len(users))]
             event = Event(f"{name}-{n}", source, key, n)

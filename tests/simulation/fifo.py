@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from penstock.domain.job import decode_job
+from penstock.domain.overflow import parked_id
 from penstock.errors import QueueGone
 from penstock.steps.deliver import Message as Received
 from penstock.steps.fan_out import Message as Outgoing
@@ -21,6 +23,7 @@ DEDUPLICATED_S = 300.0
 KEPT_S = 14 * 86_400.0
 LOOKED_AT = 120_000
 MOST_IN_FLIGHT = 120_000
+PARKED = parked_id("")
 NEW, ABSORBED, LATE = "new", "absorbed", "late"  # sent again within five minutes, and after them
 
 
@@ -51,6 +54,11 @@ class Held:
     @property
     def id(self) -> str:
         return f"message-{self.number}"
+
+    @property
+    def job(self) -> str:
+        """The job in it; what was parked in between comes back under another deduplication id."""
+        return job_in(self.dedup_id, self.body)
 
 
 @dataclass
@@ -219,6 +227,10 @@ class Queues:
         if queue_url not in self.by_url:
             raise QueueGone("SQS: no such queue")
         return self.by_url[queue_url]
+
+
+def job_in(dedup_id: str, body: str) -> str:
+    return decode_job(body).id if dedup_id.startswith(PARKED) else dedup_id
 
 
 def received(message: Held) -> Received:

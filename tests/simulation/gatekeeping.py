@@ -165,14 +165,14 @@ class ProbeQueue:
             self.effect(lambda: [self._delete(fifo, each) for each in receipts])
         except Unavailable:
             for each in receipts:
-                getcurrent().of.excuse(LOST_DELETION, fifo.by_receipt[each].dedup_id)
+                getcurrent().of.excuse(LOST_DELETION, fifo.by_receipt[each].job)
             raise
 
     def _delete(self, fifo: Fifo, receipt: str) -> None:
         try:
             fifo.delete(receipt)
         except ReceiptExpired:
-            getcurrent().of.excuse(OUTLIVED, fifo.by_receipt[receipt].dedup_id)
+            getcurrent().of.excuse(OUTLIVED, fifo.by_receipt[receipt].job)
 
     def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:
         self.effect(lambda: self.queues.hide(queue_url, waits))

@@ -67,8 +67,8 @@ class QueueMapping:
     def _excuse_holder(self, message: Held) -> None:
         """Two Lambdas work on it now, if it came back by its time-out while somebody still had it."""
         if message.holder is not None and not message.holder.is_over and not message.was_hidden:
-            message.holder.excuse(OUTLIVED, message.dedup_id)
-            message.holder.echo(OUTLIVED, message.dedup_id)
+            message.holder.excuse(OUTLIVED, message.job)
+            message.holder.echo(OUTLIVED, message.job)
         message.holder, message.was_hidden = None, False
 
     def _most(self) -> int:
@@ -102,9 +102,9 @@ class QueueMapping:
 
     def _delete(self, message: Held, receipt: str, invocation: Invocation) -> None:
         if self._weather.strikes(self._weather.odds.lost_deletion):
-            invocation.excuse(LOST_DELETION, message.dedup_id)
+            invocation.excuse(LOST_DELETION, message.job)
             return
         try:
             self.queue.delete(receipt)
         except ReceiptExpired:
-            invocation.excuse(OUTLIVED, message.dedup_id)
+            invocation.excuse(OUTLIVED, message.job)

@@ -72,7 +72,7 @@ class _Said:
     """What receipts, letters and queues say of a destination's events, by messageId."""
 
     fates: dict[str, list[str]]
-    given_up: frozenset[str]
+    given_up: Counter[str]
     letters: dict[str, Letter]
     queued: frozenset[str]
     queued_count: int
@@ -122,9 +122,12 @@ class _Check:
         for taken in self.site.taken:
             self.taken[taken.message_id].append(taken)
         self.findings.deliveries += len(self.site.taken)
+        bodies = {id_: list(theirs) for id_, theirs in self.world.jobs.get(self.site.name, {}).items()}
+        for body in self.world.overflowing(self.site.name):
+            bodies.setdefault(decode_job(body).id, [body])
         self.names = {
-            id_: [[_message_id(raw).message_id for raw in decode_job(body).run.events] for body in bodies]
-            for id_, bodies in self.world.jobs.get(self.site.name, {}).items()
+            id_: [[_message_id(raw).message_id for raw in decode_job(body).run.events] for body in theirs]
+            for id_, theirs in bodies.items()
         }
         self.jobs_of: dict[str, list[str]] = defaultdict(list)
         for id_, versions in self.names.items():
@@ -150,14 +153,14 @@ class _Check:
     def _said(self) -> _Said:
         names = self.names
         events: dict[tuple[str, int], tuple[bool, str, str]] = {}
-        given_up = set()
+        given_up: Counter[str] = Counter()
         for row in self.world.receipts.read(WORKSPACE, self.site.name):
             if isinstance(row, DeliverReceipt):
                 for id_, job in row.jobs.items():
                     for index, code in enumerate(job.codes, job.first):
                         fate = (code != DELIVERED, row.at, row.reasons.get(code, DELIVERED))
                         events[id_, index] = min(events.get((id_, index), fate), fate)
-                        given_up |= self._at(id_, index) if code != DELIVERED else set()
+                        given_up.update(self._at(id_, index) if code != DELIVERED else ())
         fates: dict[str, list[str]] = defaultdict(list)
         for (id_, index), (_, _, reason) in events.items():
             for name in self._at(id_, index):
@@ -165,11 +168,12 @@ class _Check:
         kept = self.world.letters.letters(WORKSPACE, self.site.name)
         letters = {_message_id(letter.event).message_id: letter for letter in kept}
         mapping = self.world.mappings.get(self.site.name)
-        held = [each.dedup_id for each in mapping.queue.held.values()] if mapping else []
+        held = [each.job for each in mapping.queue.held.values()] if mapping else []
+        held += [decode_job(body).id for body in self.world.overflowing(self.site.name)]
         queued = [(id_, place) for id_ in held for place in range(len(names[id_][-1])) if (id_, place) not in events]
-        given_up |= letters.keys()
+        given_up |= Counter(letters.keys())
         queued_names = frozenset(names[id_][-1][place] for id_, place in queued)
-        return _Said(fates, frozenset(given_up), letters, queued_names, len(queued))
+        return _Said(fates, given_up, letters, queued_names, len(queued))
 
     def _at(self, job_id: str, index: int) -> set[str]:
         """Which event stood there; more than one, if a late replay of fan-out chose others."""
@@ -207,8 +211,10 @@ class _Check:
         if first.lied:
             return "the tool lied"
         jobs = self.jobs_of[name]
-        if self._by_replay(name, second) and not self._by_replay(name, first) and name in self.said.given_up:
-            return "a replay of what got through after all"
+        if self._by_replay(name, second) != self._by_replay(name, first) and name in self.said.given_up:
+            return "a replay of what got through too"
+        if self._by_replay(name, second) and self._by_replay(name, first) and self.said.given_up[name] > 1:
+            return "a replay of a letter that was kept again"
         for notes in (first.invocation.excuses, second.invocation.echoes):
             why = notes.get("") or next((notes[job] for job in jobs if job in notes), None)
             if why is not None:
@@ -219,7 +225,7 @@ class _Check:
 
     def _by_replay(self, name: str, taken: Taken) -> bool:
         """Whether it came to the tool by a replay's job."""
-        had = {each.dedup_id for each in taken.invocation.about or ()}
+        had = {each.job for each in taken.invocation.about or ()}
         ours = [job for job in self.jobs_of[name] if job in had]
         return bool(ours) and all(".rpl_" in job for job in ours)
 

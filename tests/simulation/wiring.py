@@ -12,7 +12,6 @@ from greenlet import getcurrent
 
 from penstock.domain.dedup import KeyState, Known, Owner, Wanted
 from penstock.domain.event import iso
-from penstock.domain.gate import Key
 from penstock.domain.known_key import KnownKey
 from penstock.domain.progress import Progress
 from penstock.domain.turns import Announced
@@ -25,7 +24,7 @@ from penstock.steps.keep_rate import KeepRate
 from penstock.steps.spill import Spill
 from penstock.steps.watch_gate import WatchGate
 from tests.fakes_dedup import MemoryDedup
-from tests.fakes_gate import MemoryDeliveries, MemoryGates
+from tests.fakes_gate import MemoryDeliveries
 from tests.fakes_overflow import MemoryOverflow
 from tests.fakes_pipeline import MemoryImports, MemoryPlans
 from tests.simulation.clock import Threads
@@ -130,7 +129,7 @@ def gatekeeper_ports(world: World, instance: Instance) -> Any:
         return world.weather.effect(act, QueueUnavailable)
 
     return keep_gates.Ports(
-        book=_store(world, _Book(world.gates, world.overflow)),
+        book=_store(world, world.gates),
         store=_store(world, Store(world.config)),
         switch=Effects(world.switch, world.weather, QueueUnavailable),
         queue=ProbeQueue(world.queues, effect),
@@ -240,19 +239,6 @@ class _Refusing:
 class _NoWatch:
     def report(self, *given: Any) -> None:
         pass
-
-
-class _Book:
-    """The table of gates, which also says whose overflow has its turn."""
-
-    def __init__(self, gates: MemoryGates, overflow: MemoryOverflow) -> None:
-        self.read, self.save, self.forget = gates.read, gates.save, gates.forget
-        self._gates = gates
-        self._overflow = overflow
-
-    def due(self, now: float, most: int) -> list[Key]:
-        turns = [key for key, (at, _) in self._overflow.turns.items() if at <= now]
-        return [*self._gates.due(now, most), *turns][:most]
 
 
 class _Claims:

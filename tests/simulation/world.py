@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.domain.books import Books, add_up
+from penstock.domain.overflow import STANDARD, Limits
 from penstock.domain.stream_record import BULK
 from penstock.domain.turns import Announced
 from penstock.steps import collect as collect_step
@@ -25,12 +26,14 @@ from tests.fakes_dedup import MemoryDedup
 from tests.fakes_gate import MemoryGates
 from tests.fakes_homes import MemoryHomes
 from tests.fakes_letters import MemoryReplays
+from tests.fakes_overflow import MemoryOverflow
 from tests.fakes_pipeline import MemoryProgress, MemoryReceipts
+from tests.fakes_rate import MemoryRates
 from tests.simulation import clients, replaying, wiring
 from tests.simulation.changes import Changes
 from tests.simulation.clients import Client, Event, Unseen
 from tests.simulation.clock import Clock
-from tests.simulation.fifo import ABSORBED, LATE, Fifo, Held, Queues
+from tests.simulation.fifo import ABSORBED, LATE, Fifo, Held, Queues, job_in
 from tests.simulation.gatekeeping import Chores, Switch
 from tests.simulation.lambdas import Failed, Function, Instance, Invocation
 from tests.simulation.poller import QueueMapping
@@ -47,6 +50,7 @@ NEEDED_S = 13.0  # for one more request, and to note what was reached
 LONGEST_CALM_S = 2 * 86_400.0
 TOO_LATE = "invoked after its visibility"
 TOLD = 60
+SHALLOW = Limits(deep=6, deep_for_s=20.0, asked_every=4, most_waiting=2, refilled_below=4, refilled_at_once=3)
 
 
 class World:
@@ -81,6 +85,9 @@ class World:
         self.queues = Queues(self.clock, on_taken=self._queued)
         self.receipts, self.progress = MemoryReceipts(), MemoryProgress()
         self.gates, self.letters, self.replays = MemoryGates(self.epoch_s), Letterbox(self.epoch_s), MemoryReplays()
+        self.overflow, self.rates = MemoryOverflow(self.epoch_s), MemoryRates()
+        self.gates.turns = self.overflow.due
+        self.overflows_at = self.chance.choice((STANDARD, STANDARD, SHALLOW))
         self.sites, self.mappings = Sites(), dict[str, QueueMapping]()
 
     def _make_functions(self) -> None:
@@ -178,13 +185,13 @@ class World:
         def work(ports: Any, invocation: Invocation) -> Any:
             for message, each in zip(messages, given, strict=True):
                 if message.receipt != each.receipt or message.visible_at <= self.clock.now:
-                    invocation.echo(TOO_LATE, message.dedup_id)
-                    invocation.excuse(TOO_LATE, message.dedup_id)
+                    invocation.echo(TOO_LATE, message.job)
+                    invocation.excuse(TOO_LATE, message.job)
                 else:
                     message.holder = invocation
             return deliver_step.deliver(batch, ports, lambda: invocation.has(NEEDED_S))
 
-        names = [_short(each.dedup_id) for each in messages]
+        names = [_short(each.job) for each in messages]
         function = self.deliver_slow if self.switch.is_slow(destination) else self.deliver
         try:
             invocation, outcome = function.invoke(work, messages)
@@ -196,10 +203,11 @@ class World:
 
     def _queued(self, url: str, message: Outgoing, as_what: str) -> None:
         name = url.removeprefix("https://sqs/").removesuffix(".fifo")
+        job = job_in(message.id, message.body)
         if as_what != ABSORBED:
-            self.jobs.setdefault(name, {}).setdefault(message.id, []).append(message.body)
+            self.jobs.setdefault(name, {}).setdefault(job, []).append(message.body)
         if as_what == LATE:
-            self.late.add((name, message.id))
+            self.late.add((name, job))
 
     def tell(self, *told: Any) -> None:
         self.story.append(f"{self.clock.now:10.3f} {' '.join(map(str, told))}")
@@ -227,9 +235,14 @@ class World:
         if self.tickets.waiting or replaying.are_live(self.replays):
             return False
         return not any(
-            mapping.busy or (mapping.queue.held and name not in self.changes.left_paused)
+            mapping.busy or ((mapping.queue.held or self.overflowing(name)) and name not in self.changes.left_paused)
             for name, mapping in self.mappings.items()
         )
+
+    def overflowing(self, destination: str) -> list[str]:
+        """The jobs that wait outside the destination's queue, by their bodies."""
+        lanes = [lane for lane in self.overflow.jobs if lane.destination == destination]
+        return [body for lane in lanes for _, body in self.overflow.jobs[lane].values()]
 
 
 def _short(job_id: str) -> str:
