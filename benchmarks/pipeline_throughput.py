@@ -120,8 +120,8 @@ def document(alone: Sequence[float], runs: Sequence[Run], now: datetime, busy: f
 
 Measured by `make bench-hub` on {now:%d %B %Y}, on two cores that sender, hub, local cloud and sink share.
 The local cloud runs one batch of a queue at a time and is written in Python, so this is its pace; what AWS takes is
-reckoned in [scale](scale.md). Other work on the machine before it began: a load of {busy:.1f}, where 0 is a machine that
-does nothing else and 2 one that is full.
+reckoned in [scale](scale.md). Other work on the machine before it began: a load of {busy:.1f}, where 0 is
+none and 2 a full machine.
 
 An event alone takes **{at(alone, 50):.0f} ms** from accept to sink at the median and **{at(alone, 99):.0f} ms** at p99
 ({len(alone)} events, each sent when the one before had arrived).
