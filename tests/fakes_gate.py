@@ -16,12 +16,16 @@ from tests.fakes_pipeline import Fifo
 
 
 class MemoryGates:
-    """Gates in a dictionary, each with the moment at which somebody is to look after it."""
+    """Gates in a dictionary, each with the moment at which somebody is to look after it.
+
+    `turns` are the destinations whose overflow somebody is to look after: the same index has them.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.gates: dict[Key, Gate] = {}
         self.attend_at: dict[Key, float] = {}
+        self.turns: Callable[[float], list[Key]] = lambda _: []
 
     def get(self, key: Key) -> Gate:
         return self.find(key)
@@ -62,7 +66,7 @@ class MemoryGates:
 
     def due(self, now: float, most: int) -> list[Key]:
         overdue = [key for key, at in self.attend_at.items() if at <= now]
-        return sorted(overdue, key=lambda key: self.attend_at[key])[:most]
+        return [*sorted(overdue, key=lambda key: self.attend_at[key]), *self.turns(now)][:most]
 
     def forget(self, workspace: str, destination: str) -> None:
         self.gates.pop((workspace, destination), None)
@@ -132,7 +136,9 @@ class MemoryBus:
 
 
 class MemoryProbeQueues:
-    """Destinations' queues, emptied by hand."""
+    """Destinations' queues, emptied by hand; SQS may well hand out fewer than ten jobs at once."""
+
+    at_once = 10
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -142,7 +148,7 @@ class MemoryProbeQueues:
         return self.queues.setdefault(queue_url, Fifo(self._clock))
 
     def receive(self, queue_url: str, hidden_s: int) -> list[Message]:
-        taken = self._queue(queue_url).receive()
+        taken = self._queue(queue_url).receive(self.at_once)
         for message in taken:
             self._queue(queue_url).hide(message.receipt, hidden_s)
         return taken

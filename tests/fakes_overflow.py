@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.adapters.overflow_table import EARLY_S, OPENED_LATELY_S
 from penstock.domain.dedup import Owner
 from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
 from penstock.errors import StoreUnavailable
@@ -14,14 +15,20 @@ from penstock.errors import StoreUnavailable
 
 @dataclass
 class MemoryOverflow:
-    """`marks` are the keys that have an overflowing lane, by owner: the names of the queues."""
+    """`marks` are the keys that have an overflowing lane, by owner: the names of the queues.
+
+    `turns` are destinations' turns: when the next is, and when a lane was last opened.
+    """
 
     clock: Callable[[], float]
     states: dict[LaneKey, LaneState] = field(default_factory=dict)
     jobs: dict[LaneKey, dict[str, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
     marks: dict[Owner, set[str]] = field(default_factory=lambda: defaultdict(set))
+    turns: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def open(self, lane: LaneKey, owner: Owner) -> None:
+        turn_at, _ = self.turns.get(lane[:2], (self.clock(), 0.0))
+        self.turns[lane[:2]] = (turn_at, self.clock())
         known = self.states.get(lane, LaneState(0, 0, 0.0))
         self.states[lane] = known._replace(touched_at=self.clock())
         self.marks[owner].add(lane.destination)
@@ -57,7 +64,8 @@ class MemoryOverflow:
         return [Stored(place, *self.jobs[lane][place]) for place in sorted(self.jobs[lane])[:most]]
 
     def count(self, workspace: str, destination: str, most: int) -> int:
-        return sum(len(self.jobs[lane]) for lane in self.lanes(workspace, destination, most))
+        lanes = [lane for lane in self.states if lane[:2] == (workspace, destination)]
+        return min(most, sum(len(self.jobs[lane]) for lane in lanes))
 
     def remove(self, lane: LaneKey, places: Sequence[str]) -> None:
         for place in places:
@@ -69,3 +77,26 @@ class MemoryOverflow:
             return False
         del self.states[lane]
         return True
+
+    def forget(self, lane: LaneKey, most: int) -> bool:
+        places = list(self.jobs[lane])[:most]
+        self.remove(lane, places)
+        if len(places) < most:
+            self.states.pop(lane, None)
+        return len(places) < most
+
+    def take_turn(self, workspace: str, destination: str, again_s: float) -> bool:
+        turn_at, opened_at = self.turns.get((workspace, destination), (float("inf"), 0.0))
+        if turn_at > self.clock() + EARLY_S:
+            return False
+        self.turns[workspace, destination] = (self.clock() + again_s, opened_at)
+        return True
+
+    def end_turns(self, workspace: str, destination: str) -> None:
+        _, opened_at = self.turns.get((workspace, destination), (0.0, float("inf")))
+        if opened_at <= self.clock() - OPENED_LATELY_S:
+            del self.turns[workspace, destination]
+
+    def due(self, now: float) -> list[tuple[str, str]]:
+        """Destinations that the tick sends a chore for."""
+        return [key for key, (turn_at, _) in self.turns.items() if turn_at <= now]

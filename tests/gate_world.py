@@ -12,11 +12,13 @@ from penstock.domain.destinations import Destination
 from penstock.domain.gate import Evidence, Gate, Mapped
 from penstock.domain.webhook_settings import Plain
 from penstock.steps.keep_gates import Ports, Received, Sent, tend_all, tick
+from penstock.steps.keep_overflow import KeepOverflow
 from penstock.steps.watch_gate import WatchGate
 from tests.builders_pipeline import DESTINATION, WORKSPACE, url_of
 from tests.fakes_control import Faults, MemoryStore
 from tests.fakes_gate import MemoryBus, MemoryChores, MemoryDeliveries, MemoryGates, MemoryProbeQueues, MemorySwitch
-from tests.fakes_pipeline import Clock, Inline, MemoryReceipts
+from tests.fakes_overflow import MemoryOverflow
+from tests.fakes_pipeline import Clock, Inline, MemoryQueues, MemoryReceipts
 
 KEY = (WORKSPACE, DESTINATION)
 URL = url_of(DESTINATION)
@@ -48,6 +50,11 @@ class World:
         self.switch, self.bus, self.store = MemorySwitch(), MemoryBus(), MemoryStore()
         self.queues = MemoryProbeQueues(self.clock)
         self.queue = self.queues.make(URL)
+        self.waiting = MemoryOverflow(self.clock)
+        self.gates.turns = self.waiting.due
+        self.filled = MemoryQueues(self.clock)
+        self.filled.queues = self.queues.queues
+        self.overflow = KeepOverflow(self.waiting, self.queues, self.filled, self.clock)
         self.store.commit([Create(destination())], None)
         self.switch.mappings[f"mapping-of-{DESTINATION}"] = Mapped()
         self.down: Callable[[str], bool] = lambda _: True
@@ -61,6 +68,7 @@ class World:
             "switch": self.switch,
             "queue": self.queues,
             "deliver": self.deliver,
+            "overflow": self.overflow,
             "chores": self.chores,
             "bus": self.bus,
             "threads": Inline(),

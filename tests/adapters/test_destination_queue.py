@@ -124,8 +124,20 @@ def test_a_hidden_job_holds_back_its_group_and_shown_again_comes_first(lane: Lan
     assert [(each.body, each.receives) for each in again] == [("body of 1", 2), ("body of 2", 2)]
 
 
+def test_jobs_wait_in_a_queue_whether_they_can_be_seen_or_not(lane: Lane) -> None:
+    assert lane.queues.waiting(lane.url) == 0
+    lane.queues.send(lane.url, [job("1"), job("2", "grace")])
+    (first, _) = lane.receive()
+    lane.queues.send(lane.url, [job("3")])
+    assert lane.queues.waiting(lane.url) == 3
+    lane.delete(first)
+    assert lane.queues.waiting(lane.url) == 2
+
+
 def test_a_queue_that_is_not_there_is_gone(lane: Lane) -> None:
     nowhere = url_of("dst_nowhere00000")
+    with pytest.raises(QueueGone):
+        lane.queues.waiting(nowhere)
     with pytest.raises(QueueGone):
         lane.queues.send(nowhere, [job("1")])
     with pytest.raises(QueueGone):
@@ -153,7 +165,7 @@ class Sqs:
             raise self._answer
         return self._answer
 
-    change_message_visibility_batch = send_message_batch
+    change_message_visibility_batch = get_queue_attributes = send_message_batch
 
 
 def test_entries_that_were_not_taken_are_named() -> None:
@@ -174,6 +186,8 @@ def test_a_call_without_a_good_answer_is_unavailable(trouble: Exception) -> None
         queues.send("url", [job("a")])
     with pytest.raises(QueueUnavailable):
         queues.hide("url", [("receipt", 1)])
+    with pytest.raises(QueueUnavailable):
+        queues.waiting("url")
 
 
 def test_nothing_is_hidden_longer_than_sqs_allows() -> None:

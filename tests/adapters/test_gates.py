@@ -67,6 +67,8 @@ FULL = Gate(
     calm_since=NOW - 2,
     mapped=Mapped(False, Lane.SLOW, settled=False),
     untold=gates.paused(closed(), "holiday", "tok_a", NOW).untold,
+    parking=NOW - 0.123,
+    park_at=NOW + 15,
 )
 
 

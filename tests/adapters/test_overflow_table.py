@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from penstock import tables
+from penstock.adapters.gate_table import GateTable
 from penstock.adapters.overflow_table import OverflowTable
 from penstock.domain.dedup import Owner
 from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
@@ -19,9 +20,10 @@ from penstock.errors import StoreUnavailable
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE
 from tests.control_api import REGION, make_tables
 from tests.fakes_overflow import MemoryOverflow
+from tests.fakes_pipeline import Clock
 
 NOW = 1_790_000_000.0
-OVERFLOW, DEDUP = "penstock-test-overflow", "penstock-test-dedup"
+OVERFLOW, DEDUP, GATES = "penstock-test-overflow", "penstock-test-dedup", "penstock-test-gates"
 LANE = LaneKey(WORKSPACE, DESTINATION, "group-a")
 OTHER = LaneKey(WORKSPACE, DESTINATION, "group-b")
 ADA = Owner(WORKSPACE, SOURCE, "group-a")
@@ -41,16 +43,23 @@ def numbers(found: list[Stored]) -> list[int]:
     return [int(each.id.removeprefix("job-")) for each in found]
 
 
-def table(client: Any = None) -> OverflowTable:
+def table(client: Any = None, clock: Clock | None = None) -> OverflowTable:
     client = client or boto3.client("dynamodb", region_name=REGION)
-    return OverflowTable(client, OVERFLOW, DEDUP, lambda: NOW, lambda _: None)
+    return OverflowTable(client, OVERFLOW, DEDUP, GATES, clock or (lambda: NOW), lambda _: None)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    clock = Clock()
+    clock.now = NOW
+    return clock
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
-def overflow(request: pytest.FixtureRequest) -> Iterator[Any]:
+def overflow(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Any]:
     with mock_aws():
         make_tables()
-        yield MemoryOverflow(lambda: NOW) if request.param == "memory" else table()
+        yield MemoryOverflow(clock) if request.param == "memory" else table(clock=clock)
 
 
 def test_a_lane_that_does_not_overflow_takes_nothing(overflow: Any) -> None:
@@ -86,7 +95,8 @@ def test_more_jobs_than_one_call_carries_are_all_there(overflow: Any) -> None:
     overflow.open(LANE, ADA)
     overflow.append(LANE, jobs(*range(60)))
     assert numbers(overflow.stored(LANE, 100)) == list(range(60))
-    assert overflow.count(WORKSPACE, DESTINATION, 10) == 60
+    assert overflow.count(WORKSPACE, DESTINATION, 100) == 60
+    assert overflow.count(WORKSPACE, DESTINATION, 45) == 45
 
 
 def test_opening_again_changes_nothing(overflow: Any) -> None:
@@ -122,6 +132,49 @@ def test_a_lane_is_released_as_it_was_seen_or_not_at_all(overflow: Any) -> None:
     assert overflow.release(LANE, overflow.state(LANE)) is True
     assert overflow.append(LANE, jobs(3)) is False
     assert overflow.lanes(WORKSPACE, DESTINATION, 10) == []
+
+
+def test_a_lane_is_forgotten_some_jobs_at_a_time(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    overflow.append(LANE, jobs(*range(7)))
+    assert [overflow.forget(LANE, 3) for _ in range(3)] == [False, False, True]
+    assert (overflow.stored(LANE, 10), overflow.state(LANE)) == ([], None)
+    assert overflow.append(LANE, jobs(8)) is False
+
+
+def test_a_destination_has_turns_from_its_first_lane_on_and_each_is_taken_once(overflow: Any, clock: Clock) -> None:
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is False
+    overflow.open(LANE, ADA)
+    assert [overflow.take_turn(WORKSPACE, DESTINATION, 15.0) for _ in range(2)] == [True, False]
+    clock.now += 10
+    overflow.open(OTHER, ADA)
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is False
+    clock.now += 5
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is True
+    assert overflow.take_turn("ws_bbbbbbbbbbbb", DESTINATION, 15.0) is False
+
+
+def test_turns_end_a_while_after_a_lane_was_opened(overflow: Any, clock: Clock) -> None:
+    overflow.open(LANE, ADA)
+    overflow.end_turns(WORKSPACE, DESTINATION)
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is True
+    clock.now += 301
+    overflow.end_turns(WORKSPACE, DESTINATION)
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is False
+    overflow.end_turns(WORKSPACE, DESTINATION)
+
+
+def test_a_destination_whose_turn_nobody_takes_is_found_by_the_tick_and_survives_its_gate() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        overflow, gates = table(client), GateTable(client, GATES, lambda: NOW)
+        overflow.open(LANE, ADA)
+        gates.forget(WORKSPACE, DESTINATION)
+        assert gates.due(NOW, 10) == [(WORKSPACE, DESTINATION)]
+        overflow.take_turn(WORKSPACE, DESTINATION, 15.0)
+        assert gates.due(NOW + 30, 10) == []
+        assert gates.due(NOW + 36, 10) == [(WORKSPACE, DESTINATION)]
 
 
 def test_the_mark_is_an_attribute_of_the_keys_own_item() -> None:
@@ -178,6 +231,10 @@ def test_an_outage_is_told() -> None:
         lambda: down.stored(LANE, 1),
         lambda: down.remove(LANE, ["1#000000000001"]),
         lambda: down.release(LANE, LaneState(0, 0, NOW)),
+        lambda: down.forget(LANE, 1),
+        lambda: down.count(WORKSPACE, DESTINATION, 1),
+        lambda: down.take_turn(WORKSPACE, DESTINATION, 1.0),
+        lambda: down.end_turns(WORKSPACE, DESTINATION),
     ):
         with pytest.raises(StoreUnavailable):
             act()

@@ -26,7 +26,7 @@ EVERYBODYS = "operator"  # the partition of the index: the gatekeeper looks afte
 PAGE = 100
 REFUSED = "ConditionalCheckFailedException"
 STRIKES = ("strikes", "struck_at")
-SOMETIMES = ("next_probe_at", "slow_at", "calm_since", "untold", "attention", "attend_at")
+SOMETIMES = ("next_probe_at", "slow_at", "calm_since", "untold", "park_at", "attention", "attend_at")
 OPEN = {"S": GateState.OPEN.value}
 
 _changes = msgspec.json.Decoder(tuple[GateChange, ...]).decode
@@ -105,7 +105,10 @@ class GateTable:
         return found
 
     def forget(self, workspace: str, destination: str) -> None:
-        """All items of a destination that is no more. Raises `StoreUnavailable`."""
+        """All items of a destination that is no more, but the turns of its overflow, which has to be dropped first.
+
+        Raises `StoreUnavailable`.
+        """
         owner = {":owner": {"S": tables.owner(workspace, destination)}}
         request = {
             "TableName": self._table,
@@ -116,7 +119,8 @@ class GateTable:
             "ProjectionExpression": "#owner, sk",
         }
         for item in self._asked("query", request)["Items"]:
-            self._asked("delete_item", {"TableName": self._table, "Key": item})
+            if item["sk"]["S"] != tables.OVERFLOW_TURNS:
+                self._asked("delete_item", {"TableName": self._table, "Key": item})
 
     def _found(self, workspace: str, destination: str, *, consistent: bool) -> Gate:
         key = _key(workspace, destination)
@@ -174,8 +178,9 @@ def _attributes(gate: Gate) -> dict[str, Any]:
         "lane": {"S": gate.lane.value},
         "mapped": {"S": _text_of(gate.mapped)},
         "version": {"N": str(gate.version)},
+        "parking": _number(gate.parking),
     }
-    for name in ("next_probe_at", "slow_at", "calm_since"):
+    for name in ("next_probe_at", "slow_at", "calm_since", "park_at"):
         if getattr(gate, name) is not None:
             found[name] = _number(getattr(gate, name))
     if gate.untold:
@@ -201,6 +206,8 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         calm_since=_time(item, "calm_since"),
         mapped=Mapped(switched == "on", Lane(lane), not changing),
         untold=_changes(item["untold"]["S"]) if "untold" in item else (),
+        parking=_time(item, "parking") or 0.0,
+        park_at=_time(item, "park_at"),
         version=int(item["version"]["N"]),
     )
 

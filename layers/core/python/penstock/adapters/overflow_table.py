@@ -1,17 +1,20 @@
 """The table `overflow`: lanes whose jobs wait outside their queue, and the marks of keys that have such lanes.
 
-A lane's item hands out numbers to jobs that are appended, and is there for as long as the lane overflows.
+A lane's item hands out numbers to jobs that are appended, and is there for as long as the lane overflows. A destination
+that may have lanes has turns, an item in the table `gates` that the gatekeeper's tick finds as it finds overdue gates.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
+from penstock.domain.audit import iso
 from penstock.domain.dedup import Owner
 from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
 from penstock.errors import StoreUnavailable
@@ -20,7 +23,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LANE = "lane"
+OPERATOR = "operator"  # as the gates' index has it
+EARLY_S = 2.0  # by which clocks may differ
+OVERDUE_S = 20.0  # what a chore should have done by then, the tick does
+OPENED_LATELY_S = 300.0  # for so long the index may not show a lane that was opened
 REFUSED = "ConditionalCheckFailedException"
+LANES_COUNTED = 1_000
 MOST_WRITES = 25  # that DynamoDB takes in one call
 TRIES = 4
 
@@ -41,17 +49,20 @@ class OverflowTable:
         client: DynamoDBClient,
         table: str,
         keys_table: str,
+        gates_table: str,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self._client = client
         self._table = table
         self._keys_table = keys_table
+        self._gates_table = gates_table
         self._clock = clock
         self._sleep = sleep
 
     def open(self, lane: LaneKey, owner: Owner) -> None:
-        """Have the lane overflow from now on, if it does not yet; the key is marked last."""
+        """Have the lane overflow from now on, if it does not yet. Turns come first, and the key is marked last."""
+        self._begin_turns(lane)
         self._update(
             lane,
             "SET tail = if_not_exists(tail, :none), parked = if_not_exists(parked, :none), "
@@ -121,8 +132,11 @@ class OverflowTable:
         return found
 
     def count(self, workspace: str, destination: str, most: int) -> int:
-        """Jobs of a destination that are in the overflow, of so many lanes at most."""
-        return sum(sum(1 for _ in self._items(lane, "sk")) for lane in self.lanes(workspace, destination, most))
+        """Jobs of a destination that are in the overflow, as far as `most`."""
+        found = 0
+        for lane in self.lanes(workspace, destination, LANES_COUNTED):
+            found += sum(1 for _ in islice(self._items(lane, "sk"), most - found))
+        return found
 
     def remove(self, lane: LaneKey, places: Sequence[str]) -> None:
         """Forget jobs that the queue has."""
@@ -131,20 +145,66 @@ class OverflowTable:
 
     def release(self, lane: LaneKey, seen: LaneState) -> bool:
         """Give the lane up, unless a job has come since it was seen."""
-        try:
-            self._client.delete_item(
+        return self._if(
+            lambda: self._client.delete_item(
                 TableName=self._table,
                 Key=_key(lane, LANE),
                 ConditionExpression="tail = :tail AND parked = :parked",
                 ExpressionAttributeValues={":tail": _number(seen.tail), ":parked": _number(seen.parked)},
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == REFUSED:
-                return False
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
-        return True
+        )
+
+    def forget(self, lane: LaneKey, most: int) -> bool:
+        """Drop so many jobs of a lane, and the lane after the last of them; whether that is done."""
+        places = [item["sk"]["S"] for item in islice(self._items(lane, "sk"), most)]
+        self.remove(lane, places)
+        if len(places) < most:
+            self._asked(lambda: self._client.delete_item(TableName=self._table, Key=_key(lane, LANE)))
+        return len(places) < most
+
+    def take_turn(self, workspace: str, destination: str, again_s: float) -> bool:
+        """Whether it is a destination's turn; the next is so many seconds from now. One without lanes has none."""
+        now = self._clock()
+        return self._if(
+            lambda: self._client.update_item(
+                TableName=self._gates_table,
+                Key=_turns(workspace, destination),
+                UpdateExpression="SET turn_at = :next, attend_at = :attend_at",
+                ConditionExpression="turn_at <= :now",
+                ExpressionAttributeValues={
+                    ":now": _number(now + EARLY_S),
+                    ":next": _number(now + again_s),
+                    ":attend_at": {"S": iso(now + again_s + OVERDUE_S)},
+                },
+            )
+        )
+
+    def end_turns(self, workspace: str, destination: str) -> None:
+        """There are no lanes any more, unless one was opened of late."""
+        self._if(
+            lambda: self._client.delete_item(
+                TableName=self._gates_table,
+                Key=_turns(workspace, destination),
+                ConditionExpression="opened_at <= :before",
+                ExpressionAttributeValues={":before": _number(self._clock() - OPENED_LATELY_S)},
+            )
+        )
+
+    def _begin_turns(self, lane: LaneKey) -> None:
+        now = self._clock()
+        self._asked(
+            lambda: self._client.update_item(
+                TableName=self._gates_table,
+                Key=_turns(lane.workspace, lane.destination),
+                UpdateExpression="SET opened_at = :now, attention = :all, turn_at = if_not_exists(turn_at, :now), "
+                "attend_at = if_not_exists(attend_at, :attend_at)",
+                ExpressionAttributeValues={
+                    ":now": _number(now),
+                    ":all": {"S": OPERATOR},
+                    ":attend_at": {"S": iso(now)},
+                },
+            )
+        )
 
     def _numbers(self, lane: LaneKey, counter: str, count: int, parking: int | None = None) -> int | None:
         """The last of so many new numbers; None where there is no such lane."""
@@ -238,6 +298,18 @@ class OverflowTable:
             )
         )
 
+    def _if(self, call: Callable[[], Any]) -> bool:
+        """Do what stands under a condition; whether that held."""
+        try:
+            call()
+        except ClientError as error:
+            if error.response["Error"]["Code"] == REFUSED:
+                return False
+            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        return True
+
     def _asked(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
@@ -257,6 +329,10 @@ def _owner(lane: LaneKey) -> str:
 
 def _key(lane: LaneKey, sort_key: str) -> dict[str, Any]:
     return {"owner": {"S": _owner(lane)}, "sk": {"S": sort_key}}
+
+
+def _turns(workspace: str, destination: str) -> dict[str, Any]:
+    return {"owner": {"S": tables.owner(workspace, destination)}, "sk": {"S": tables.OVERFLOW_TURNS}}
 
 
 def _number(value: float) -> dict[str, str]:

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from penstock.domain.audit import iso
+from penstock.domain.overflow import PARKED_AFTER_S
 
 ENOUGH_STRIKES = 3
 MOST_STRIKES = 20  # that are remembered
@@ -35,6 +36,9 @@ MOVES_WITHIN_S = 180.0  # AWS takes its time to give a queue to another function
 MOVING_HOLD_S = 5.0
 CALM_S = 0.5
 CALM_FOR_S = 180.0
+
+PARKING_TAKES_S = 75.0  # after so long whoever was parking is gone
+PARKED_ON_AFTER_S = 15.0  # where there was no time for all of a queue
 
 OVERDUE_S = 20.0  # what a chore should have done by then, the tick does
 LOOKED_AFTER_S = 3_600.0
@@ -116,7 +120,8 @@ class Gate(Struct, frozen=True):
 
     `probes` have failed since it closed, and the next is due at `next_probe_at`. `slow_at` is when the destination was
     last seen slow on the fast lane, `calm_since` since when it is quick on the slow one. `untold` are changes that
-    nobody was told of yet.
+    nobody was told of yet. `parking` names what is parked of its queue: by when it was shut, or when jobs were last put
+    back for a probe. Once anything is parked under it `park_at` says when somebody goes on with that.
     """
 
     state: GateState = GateState.OPEN
@@ -131,6 +136,8 @@ class Gate(Struct, frozen=True):
     calm_since: float | None = None
     mapped: Mapped = Mapped()
     untold: tuple[GateChange, ...] = ()
+    parking: float = 0.0
+    park_at: float | None = None
     version: int = 0
 
     def hold_s(self, now: float) -> float | None:
@@ -159,6 +166,24 @@ class Gate(Struct, frozen=True):
         """A closed gate's next one, or one that somebody began and never ended."""
         is_shut = self.state in (GateState.CLOSED, GateState.PROBING)
         return is_shut and (self.next_probe_at is None or self.next_probe_at <= now + EARLY_S)
+
+    def is_parking_due(self, now: float) -> bool:
+        """Shut for so long that SQS will forget its first jobs soon; who probes it has some of them in hand."""
+        is_old = now - (self.parking or self.since) >= PARKED_AFTER_S
+        return is_old and self.state in (GateState.CLOSED, GateState.PAUSED) and self.may_park(now)
+
+    def may_park(self, now: float) -> bool:
+        """Unless somebody does just now, or has done it of late."""
+        return self.park_at is None or self.park_at <= now + EARLY_S
+
+    @property
+    def has_parked(self) -> bool:
+        """Whether some of its queue may be parked: then all of it has to be before anything flows."""
+        return self.park_at is not None
+
+    @property
+    def is_flowing(self) -> bool:
+        return self.state is GateState.OPEN and self.mapped == self.wanted
 
 
 class GateView(Struct, frozen=True):
@@ -206,6 +231,29 @@ def resumed(gate: Gate, actor: str, now: float) -> Gate:
 def probing(gate: Gate, now: float) -> Gate:
     """Nobody else probes until it is over, or whoever does is gone."""
     return replace(gate, state=GateState.PROBING, next_probe_at=now + PROBE_TAKES_S)
+
+
+def parking(gate: Gate, now: float) -> Gate:
+    """Nobody else begins to park until it is over, or whoever does is gone."""
+    return replace(gate, park_at=now + PARKING_TAKES_S)
+
+
+def after_parking(gate: Gate, is_whole: bool, is_to_flow: bool, now: float) -> Gate:
+    """Go on soon, or, where all of the queue is parked, look within the hour what else came.
+
+    If something is to flow then, it may: what comes to the queue from now on is of other users, or behind all of it.
+    """
+    if is_whole and is_to_flow:
+        return replace(gate, park_at=None)
+    after = replace(gate, park_at=now + (LOOKED_AFTER_S if is_whole else PARKED_ON_AFTER_S))
+    if gate.state is GateState.PAUSED or gate.state is GateState.OPEN:
+        return after
+    return replace(after, state=GateState.CLOSED, next_probe_at=now + PARKED_ON_AFTER_S)
+
+
+def put_back(gate: Gate, now: float) -> Gate:
+    """Jobs go back to the queue from now on: what of it is parked after that goes before what was parked until now."""
+    return replace(gate, parking=_parking_after(gate, now), park_at=None)
 
 
 def after_probe(gate: Gate, probed: Probed, now: float) -> Gate:
@@ -259,6 +307,8 @@ def attend_at(gate: Gate, now: float) -> float | None:
         moments.append(gate.calm_since + CALM_FOR_S)
     if gate.state is GateState.PAUSED or gate.lane is Lane.SLOW:
         moments.append(now + LOOKED_AFTER_S)
+    if gate.park_at is not None:
+        moments.append(gate.park_at + OVERDUE_S)
     return min(moments, default=None)
 
 
@@ -276,6 +326,7 @@ def view(gate: Gate) -> GateView:
 def _moved(gate: Gate, state: GateState, reason: str, now: float, actor: str = GATEKEEPER) -> Gate:
     """In another state from now on, which the workspace is to be told. A probe is no state to tell of."""
     before = GateState.CLOSED if gate.state is GateState.PROBING else gate.state
+    shuts = state is not GateState.OPEN and gate.state is GateState.OPEN and gate.mapped.on
     told = GateChange(before.value, state.value, reason, now, actor)
     return replace(
         gate,
@@ -287,4 +338,11 @@ def _moved(gate: Gate, state: GateState, reason: str, now: float, actor: str = G
         probes=0,
         next_probe_at=None,
         untold=(*gate.untold, told),
+        parking=_parking_after(gate, now) if shuts else gate.parking,
+        park_at=None if shuts or gate.park_at is None else min(gate.park_at, now + PARKING_TAKES_S),
     )
+
+
+def _parking_after(gate: Gate, now: float) -> float:
+    """Later than any before, whoever's clock it was by."""
+    return max(now, gate.parking + 0.01)

@@ -9,17 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-DEEP = 20_000  # jobs in a queue from which on its longest lanes overflow
-DEEP_FOR_S = 60.0
-ASKED_EVERY = 1_000  # jobs that one function has sent to a queue before it asks for its depth again
-MOST_WAITING = 1_000  # jobs of one lane that one function sends to a deep queue
+PARKED_AFTER_S = 12 * 86_400.0  # for which a gate is shut; SQS forgets a message after fourteen days
+REFILLED_EVERY_S = 15.0
+LANES_AT_ONCE = 100  # that one round refills
 MOST_LANES = 100_000  # that one function counts
-
-REFILLED_BELOW = 10_000  # jobs in a queue
-REFILLED_AT_ONCE = 250  # jobs of one lane
-LANES_AT_ONCE = 100
 HOLE_AFTER_S = 300.0  # a number whose job is not there by then never gets one
-PARKED_AFTER_S = 12 * 86_400.0  # a gate that is shut for longer than that has its queue parked
+
+
+class Limits(NamedTuple):
+    """When lanes overflow, and when they come back."""
+
+    deep: int = 20_000  # jobs in a queue from which on its longest lanes overflow
+    deep_for_s: float = 60.0
+    asked_every: int = 1_000  # jobs that one function has sent to a queue before it asks for its depth again
+    most_waiting: int = 1_000  # jobs of one lane that one function sends to a deep queue
+    refilled_below: int = 10_000  # jobs in a queue
+    refilled_at_once: int = 250  # jobs of one lane
+
+
+STANDARD = Limits()
 
 
 class LaneKey(NamedTuple):
@@ -81,25 +89,27 @@ def is_drained(state: LaneState, last: str | None, now: float) -> bool:
 class Depth:
     """What one function knows of a queue: jobs it has sent since it asked, and until when it is deep."""
 
-    sent: int = ASKED_EVERY
+    limits: Limits = STANDARD
+    sent: int | None = None
     deep_until: float = 0.0
     lanes: dict[str, int] = field(default_factory=dict)
 
     def has_to_ask(self) -> bool:
-        return self.sent >= ASKED_EVERY
+        return self.sent is None or self.sent >= self.limits.asked_every
 
-    def told(self, jobs: int, now: float) -> None:
-        """So many jobs are in the queue."""
+    def told(self, jobs: int | None, now: float) -> None:
+        """So many jobs are in the queue; None where that cannot be known now."""
         self.sent = 0
-        if jobs >= DEEP:
-            self.deep_until = now + DEEP_FOR_S
+        if jobs is not None and jobs >= self.limits.deep:
+            self.deep_until = now + self.limits.deep_for_s
         elif now >= self.deep_until:
             self.lanes.clear()
 
     def overflows(self, group: str, now: float) -> bool:
-        return now < self.deep_until and self.lanes.get(group, 0) >= MOST_WAITING
+        return now < self.deep_until and self.lanes.get(group, 0) >= self.limits.most_waiting
 
-    def count(self, group: str, jobs: int, now: float) -> None:
-        self.sent += jobs
+    def count(self, group: str, now: float) -> None:
+        """A job went to the queue."""
+        self.sent = (self.sent or 0) + 1
         if now < self.deep_until and (group in self.lanes or len(self.lanes) < MOST_LANES):
-            self.lanes[group] = self.lanes.get(group, 0) + jobs
+            self.lanes[group] = self.lanes.get(group, 0) + 1

@@ -1,8 +1,8 @@
 """Park a queue: move its jobs into the overflow, in order, before SQS would forget them.
 
 A gate that is shut for long holds jobs that came on its first day. Once one job of a lane is parked all of them have to
-be before the gate may open, for those that are left came later; so `is_parked_whole` is asked first. The lane's key is
-marked, so that what fan-out brings goes behind them.
+be before the gate may open or be probed, for those that are left came later; so `is_parked_whole` is asked first. The
+lane's key is marked, so that what fan-out brings goes behind them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import msgspec
 
 from penstock.domain.dedup import Owner
 from penstock.domain.job import Job, decode_job, group_of
-from penstock.domain.overflow import LaneKey, LaneState, parked_id
+from penstock.domain.overflow import LaneKey, parked_id
 
 HIDDEN_S = 60
-LANES_LOOKED_AT = 100_000
 
 
 class Received(Protocol):
@@ -54,10 +53,6 @@ class Overflow(Protocol):
 
     def park(self, lane: LaneKey, parking: int, jobs: Sequence[Parked]) -> None: ...
 
-    def lanes(self, workspace: str, destination: str, most: int) -> Sequence[LaneKey]: ...
-
-    def state(self, lane: LaneKey) -> LaneState | None: ...
-
 
 class Queue(Protocol):
     """Raises `QueueUnavailable` or `QueueGone`."""
@@ -79,7 +74,7 @@ class Ports:
 
 
 class Shut(NamedTuple):
-    """A destination whose gate is shut since `parking`, in epoch milliseconds."""
+    """A destination whose gate is shut: nothing has gone back to its queue since `parking`, in epoch milliseconds."""
 
     workspace: str
     destination: str
@@ -94,14 +89,7 @@ class _Moved:
 
 
 def is_parked_whole(shut: Shut, ports: Ports) -> bool:
-    """Whether the gate may open: nothing was parked since it is shut, or all that was in the queue is.
-
-    Raises `Unavailable`.
-    """
-    lanes = ports.overflow.lanes(shut.workspace, shut.destination, LANES_LOOKED_AT)
-    states = (ports.overflow.state(lane) for lane in lanes)
-    if not any(state is not None and state.parking == shut.parking for state in states):
-        return True
+    """Park what is left; whether that was all, so that the gate may open. Raises `Unavailable`."""
     park_queue(shut, ports)
     return ports.queue.waiting(shut.queue_url) == 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from penstock.domain import overflow
-from penstock.domain.overflow import LaneKey, LaneState, Stored
+from penstock.domain.overflow import LANES_AT_ONCE, STANDARD, LaneKey, LaneState, Limits, Stored
 from penstock.errors import QueueUnavailable
 
 ENTRIES_PER_CALL = 10
@@ -40,7 +40,7 @@ class Queues(Protocol):
     def send(self, queue_url: str, messages: Sequence[Message]) -> set[str]:
         """The ids of those that were not taken. Raises `QueueGone` or `QueueUnavailable`."""
 
-    def jobs_in(self, queue_url: str) -> int:
+    def waiting(self, queue_url: str) -> int:
         """How many jobs it holds, roughly. Raises `QueueGone` or `QueueUnavailable`."""
 
 
@@ -49,6 +49,7 @@ class Ports:
     overflow: Overflow
     queues: Queues
     clock: Callable[[], float]
+    limits: Limits = STANDARD
 
 
 @dataclass
@@ -75,12 +76,12 @@ def refill(workspace: str, destination: str, queue_url: str, ports: Ports) -> bo
 
     A lane's jobs are forgotten only once the queue has them; what is sent again because of a crash, its queue knows.
     """
-    lanes = ports.overflow.lanes(workspace, destination, overflow.LANES_AT_ONCE)
+    lanes = ports.overflow.lanes(workspace, destination, LANES_AT_ONCE)
     if not lanes:
         return False
-    if ports.queues.jobs_in(queue_url) < overflow.REFILLED_BELOW:
+    if ports.queues.waiting(queue_url) < ports.limits.refilled_below:
         seen = {lane: ports.overflow.state(lane) for lane in lanes}
-        lines = [_Line(lane, ports.overflow.stored(lane, overflow.REFILLED_AT_ONCE)) for lane in lanes]
+        lines = [_Line(lane, ports.overflow.stored(lane, ports.limits.refilled_at_once)) for lane in lanes]
         try:
             while call := _next_call(line for line in lines if line.is_waiting):
                 _send(call, queue_url, ports.queues)

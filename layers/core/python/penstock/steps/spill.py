@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Protocol
 
 from penstock.domain.dedup import KeyState, Owner
-from penstock.domain.overflow import Depth, LaneKey
+from penstock.domain.overflow import STANDARD, Depth, LaneKey, Limits
 from penstock.errors import QueueUnavailable
 
 MOST_QUEUES = 10_000
@@ -39,15 +39,18 @@ class Overflow(Protocol):
 
 
 class Depths(Protocol):
-    def jobs_in(self, queue_url: str) -> int:
+    def waiting(self, queue_url: str) -> int:
         """How many jobs a queue holds, roughly. Raises `QueueUnavailable` or `QueueGone`."""
 
 
 class Spill:
-    def __init__(self, overflow: Overflow, depths: Depths, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, overflow: Overflow, depths: Depths, clock: Callable[[], float], limits: Limits = STANDARD
+    ) -> None:
         self._overflow = overflow
         self._depths = depths
         self._clock = clock
+        self._limits = limits
         self._known: OrderedDict[str, Depth] = OrderedDict()
         self._lock = Lock()
 
@@ -58,10 +61,7 @@ class Spill:
         depth = self._depth(lane.destination)
         now = self._clock()
         if depth.has_to_ask():
-            try:
-                depth.told(self._depths.jobs_in(queue_url), now)
-            except QueueUnavailable:
-                return False  # it is asked again with the next job
+            depth.told(self._asked(queue_url), now)
         return depth.overflows(lane.group, now)
 
     def append(self, lane: LaneKey, owner: Owner, key: KeyState, jobs: Sequence[Job]) -> int:
@@ -79,11 +79,18 @@ class Spill:
 
     def sent(self, destination: str, group: str) -> None:
         """A job went to the queue."""
-        self._depth(destination).count(group, 1, self._clock())
+        self._depth(destination).count(group, self._clock())
+
+    def _asked(self, queue_url: str) -> int | None:
+        """A queue that gives no answer is asked again after as many jobs: each answer may take seconds to fail."""
+        try:
+            return self._depths.waiting(queue_url)
+        except QueueUnavailable:
+            return None
 
     def _depth(self, destination: str) -> Depth:
         with self._lock:
-            depth = self._known.setdefault(destination, Depth())
+            depth = self._known.setdefault(destination, Depth(self._limits))
             self._known.move_to_end(destination)
             if len(self._known) > MOST_QUEUES:
                 self._known.popitem(last=False)

@@ -1,0 +1,170 @@
+"""The gatekeeper parks what would grow too old, opens nothing before that is whole, and puts jobs back in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from penstock.domain import gate as gates
+from penstock.domain.dedup import Owner
+from penstock.domain.gate import Gate, GateState
+from penstock.domain.job import encode_job, group_of
+from penstock.domain.overflow import PARKED_AFTER_S, REFILLED_EVERY_S, LaneKey, Limits
+from penstock.steps.fan_out import Message
+from penstock.steps.keep_gates import Received, Sent, tend, tick
+from penstock.steps.keep_overflow import KeepOverflow
+from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, event, job_of, run_of
+from tests.gate_world import KEY, World
+
+ADA = Owner(WORKSPACE, SOURCE, group_of(SOURCE, "ada"))
+LANE = LaneKey(WORKSPACE, DESTINATION, ADA.group)
+TWO_AT_ONCE = Limits(refilled_at_once=2)
+
+
+class Hub(World):
+    """`taken` are the numbers of the jobs that the tool took, or that it would have taken from the queue, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overflow = KeepOverflow(self.waiting, self.queues, self.filled, self.clock, TWO_AT_ONCE)
+        self.is_down = True
+        self.taken: list[str] = []
+
+    def deliver(self, destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
+        if self.is_down:
+            return Sent(frozenset(job.id for job in jobs), 0)
+        self.taken += [number_in(job.body) for job in jobs]
+        return Sent(frozenset(), len(jobs))
+
+    def put(self, *numbers: int) -> None:
+        for each in messages(*numbers):
+            self.queue.take(each.group, each.id, each.body)
+
+    def drain(self) -> None:
+        """As deliver does while the mapping is on."""
+        if self.mapped.on and not self.is_down:
+            for each in self.queue.receive():
+                self.taken.append(number_in(each.body))
+                self.queue.delete(each.receipt)
+
+    def wait(self, seconds: float) -> None:
+        for _ in range(int(seconds)):
+            self.pass_(1)
+            self.drain()
+
+    def sleep(self, seconds: float) -> None:
+        """Nobody looks; then the tick does."""
+        self.clock.now += seconds
+        tick(self.ports())
+        self.pass_(1)
+
+    def pause(self) -> None:
+        self.gates.save(*KEY, self.gate, gates.paused(self.gate, "holiday", "ada", self.clock.now))
+
+    def resume(self) -> None:
+        self.gates.save(*KEY, self.gate, gates.resumed(self.gate, "ada", self.clock.now))
+        tend(*KEY, self.ports())
+
+
+def messages(*numbers: int) -> list[Message]:
+    jobs = [job_of(run_of(event(number)), number) for number in numbers]
+    return [Message(job.id, ADA.group, encode_job(job)) for job in jobs]
+
+
+def number_in(body: str) -> str:
+    return body.partition('"m-')[2].partition('"')[0]
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub()
+
+
+def in_order(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+def test_a_destination_that_is_paused_for_long_has_its_queue_parked_and_nothing_is_lost(hub: Hub) -> None:
+    hub.put(*range(25))
+    hub.pause()
+    tend(*KEY, hub.ports())
+    hub.sleep(PARKED_AFTER_S - 5)
+    assert len(hub.queue.held) == 25
+    hub.sleep(3_700)
+    assert (hub.queue.held, hub.waiting.count(*KEY, 100)) == ([], 25)
+    hub.is_down = False
+    hub.resume()
+    hub.wait(600)
+    assert (hub.gate.state, hub.mapped.on, hub.taken) == (GateState.OPEN, True, in_order(25))
+    assert (hub.waiting.states, hub.waiting.turns) == ({}, {})
+
+
+def test_a_mapping_stays_off_until_all_is_parked_if_anything_was(hub: Hub) -> None:
+    hub.put(*range(25))
+    hub.pause()
+    hub.sleep(PARKED_AFTER_S + 1)
+    hub.put(25)
+    (out,) = hub.queue.receive(1)
+    hub.queue.hide(out.receipt, 1_000)
+    hub.resume()
+    hub.wait(300)
+    assert not hub.mapped.on
+    hub.is_down = False
+    hub.wait(1_500)
+    assert (hub.mapped.on, hub.taken) == (True, in_order(26))
+
+
+def test_what_was_put_back_for_a_probe_in_vain_stays_before_what_was_not(hub: Hub) -> None:
+    hub.put(*range(9))
+    hub.close()
+    for _ in range(3):
+        hub.sleep(PARKED_AFTER_S)
+        hub.wait(200)
+        assert hub.gate.state is GateState.CLOSED
+        assert len(hub.queue.held) == 2
+    hub.is_down = False
+    hub.wait(600)
+    assert (hub.gate.state, hub.taken) == (GateState.OPEN, in_order(9))
+
+
+def test_while_a_gate_is_open_jobs_come_back_every_15_seconds_however_many_chores_come(hub: Hub) -> None:
+    hub.is_down = False
+    hub.waiting.open(LANE, ADA)
+    hub.waiting.append(LANE, messages(*range(40)))
+    began = hub.clock.now
+    hub.wait(130)
+    rounds = (hub.clock.now - began - 60) // REFILLED_EVERY_S + 1
+    assert 2 * rounds - 4 <= len(hub.taken) <= 2 * rounds + 2
+    assert len(hub.chores.waiting) <= 2
+    hub.wait(600)
+    assert (hub.taken, hub.waiting.states, hub.waiting.turns) == (in_order(40), {}, {})
+
+
+def test_while_a_gate_is_shut_nothing_comes_back(hub: Hub) -> None:
+    hub.waiting.open(LANE, ADA)
+    hub.waiting.append(LANE, messages(*range(4)))
+    hub.pause()
+    hub.wait(300)
+    assert hub.queue.held == []
+    assert hub.waiting.count(*KEY, 10) == 4
+
+
+def test_what_waits_for_a_destination_that_is_no_more_is_dropped(hub: Hub) -> None:
+    hub.waiting.open(LANE, ADA)
+    hub.waiting.append(LANE, messages(*range(1_200)))
+    hub.store.items.clear()
+    hub.wait(500)
+    assert (hub.waiting.states, hub.waiting.turns) == ({}, {})
+    assert not any(hub.waiting.jobs.values())
+
+
+def test_a_gate_that_shuts_again_names_its_parking_anew_but_not_before_anything_could_flow() -> None:
+    first = gates.closed(Gate(), gates.FAILING, 100.0)
+    paused = gates.paused(first, "holiday", "ada", 200.0)
+    opened = gates.resumed(paused, "ada", 300.0)
+    still_off = gates.replace(opened, mapped=opened.mapped._replace(on=False))
+    assert (first.parking, paused.parking, opened.parking) == (100.0, 100.0, 100.0)
+    assert gates.paused(still_off, "holiday", "ada", 400.0).parking == 100.0
+    assert gates.paused(opened, "holiday", "ada", 400.0).parking == 400.0
+    assert gates.paused(opened, "holiday", "ada", 50.0).parking > 100.0
