@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from penstock.local import cli_destinations, cli_health, cli_schema, cli_sources, cli_tokens, cli_trace
+from penstock.local import cli_destinations, cli_health, cli_letters, cli_schema, cli_sources, cli_tokens, cli_trace
 from penstock.local.cli_output import AsJson, console, errors, show_json, table
 from penstock.local.down import down as take_down
 from penstock.local.down import home_of
@@ -35,6 +35,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 app.add_typer(cli_sources.app, name="sources")
 app.command()(cli_schema.schema)
 cli_destinations.app.command()(cli_health.health)
+for letters in (cli_letters.dead, cli_letters.replay, cli_letters.replays):
+    cli_destinations.app.command()(letters)
 app.add_typer(cli_destinations.app, name="destinations")
 app.command()(cli_trace.trace)
 app.add_typer(cli_tokens.app, name="tokens")
