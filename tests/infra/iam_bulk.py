@@ -60,11 +60,13 @@ def moved(call: Call, control: Call, made: Json) -> None:
     gatekeeper.given.cache_clear()
     gatekeeper.quota_ports.cache_clear()
     workspace, source = made["token"].split(".")[1], made["source"]["id"]
+    usage = QuotaTable(boto3.client("dynamodb"), "penstock-dev-quotas", time.time)
+    usage.add(workspace, source, 100, None)
     body = json.dumps({"workspace": workspace, "destination": source})
     call("gatekeeper", {"Records": [{"body": body}]}, PENSTOCK_SETTLES_S="-1000", **LOW)
     (mode,) = {each["mode"] for each in control("GET", "/control/quotas", made["token"])["sources"]} - {"live"}
     assert mode == "to_bulk"
-    QuotaTable(boto3.client("dynamodb"), "penstock-dev-quotas", time.time).mark(workspace, "src_gone00000000")
+    usage.mark(workspace, "src_gone00000000")
     call("gatekeeper", {"tick": True})
 
 
