@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.adapters.overflow_table import EARLY_S, OPENED_LATELY_S
 from penstock.domain.dedup import Owner
+from penstock.domain.destinations import IMPORTS
 from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
 from penstock.errors import StoreUnavailable
 
@@ -27,8 +28,9 @@ class MemoryOverflow:
     turns: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def open(self, lane: LaneKey, owner: Owner) -> None:
-        turn_at, _ = self.turns.get(lane[:2], (self.clock(), 0.0))
-        self.turns[lane[:2]] = (turn_at, self.clock())
+        key = (lane.workspace, lane.destination.removesuffix(IMPORTS))
+        turn_at, _ = self.turns.get(key, (self.clock(), 0.0))
+        self.turns[key] = (turn_at, self.clock())
         known = self.states.get(lane, LaneState(0, 0, 0.0))
         self.states[lane] = known._replace(touched_at=self.clock())
         self.marks[owner].add(lane.destination)

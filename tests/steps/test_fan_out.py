@@ -383,6 +383,18 @@ def test_past_a_thousand_jobs_of_a_user_in_a_deep_queue_the_rest_waits_outside_i
     assert add_up(works.receipts.read(WORKSPACE, DESTINATION)).accepted == 20
 
 
+def test_imports_overflow_by_themselves() -> None:
+    works = Works(limits=Limits(deep=3, asked_every=0, most_waiting=2))
+    for number in range(12):
+        works.fan_out(record_of(run_of(event(number), bulk=True), number, f"b-{SHARD}"))
+    works.fan_out(record_of(run_of(event(99)), 99))
+    assert works.sent() == [99]
+    lane = LaneKey(WORKSPACE, f"{DESTINATION}-import", group_of(SOURCE, "ada"))
+    sent = len(works.queues.queues[url_of(f"{DESTINATION}-import")].held)
+    assert list(works.overflow.states) == [lane]
+    assert sent + works.overflow.count(*lane[:2], 99) == 12
+
+
 def test_of_a_batch_that_spills_nothing_is_sent_where_the_overflow_does_not_answer() -> None:
     class Down(MemoryOverflow):
         def append(self, lane: LaneKey, jobs: Sequence[Any]) -> bool:

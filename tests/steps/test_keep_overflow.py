@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import pytest
 
 from penstock.domain import gate as gates
+from penstock.domain.config import Change
 from penstock.domain.dedup import Owner
-from penstock.domain.gate import Gate, GateState
+from penstock.domain.destinations import Destination, import_name
+from penstock.domain.gate import Gate, GateState, Mapped
 from penstock.domain.job import encode_job, group_of
 from penstock.domain.overflow import PARKED_AFTER_S, REFILLED_EVERY_S, LaneKey, Limits
 from penstock.steps.fan_out import Message
 from penstock.steps.keep_gates import Received, Sent, tend, tick
 from penstock.steps.keep_overflow import KeepOverflow
-from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, event, job_of, run_of
+from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, event, job_of, run_of, url_of
 from tests.gate_world import KEY, World
 
 ADA = Owner(WORKSPACE, SOURCE, group_of(SOURCE, "ada"))
@@ -36,6 +38,15 @@ class Hub(World):
             return Sent(frozenset(job.id for job in jobs), 0)
         self.taken += [number_in(job.body) for job in jobs]
         return Sent(frozenset(), len(jobs))
+
+    def equip_for_imports(self) -> str:
+        before = self.store.find(Destination, *KEY)
+        assert before is not None
+        url = url_of(import_name(DESTINATION))
+        self.queues.make(url)
+        self.store.commit([Change(before, gates.replace(before, import_queue_url=url, import_mapping_id="m"))], None)
+        self.switch.mappings["m"] = Mapped()
+        return url
 
     def put(self, *numbers: int) -> None:
         for each in messages(*numbers):
@@ -122,7 +133,7 @@ def test_what_was_put_back_for_a_probe_in_vain_stays_before_what_was_not(hub: Hu
         hub.sleep(PARKED_AFTER_S)
         hub.wait(200)
         assert hub.gate.state is GateState.CLOSED
-        assert len(hub.queue.held) == 2
+        assert [number_in(each.body) for each in hub.queue.held] == in_order(2)
     hub.is_down = False
     hub.wait(600)
     assert (hub.gate.state, hub.taken) == (GateState.OPEN, in_order(9))
@@ -150,9 +161,32 @@ def test_while_a_gate_is_shut_nothing_comes_back(hub: Hub) -> None:
     assert hub.waiting.count(*KEY, 10) == 4
 
 
+def test_imports_are_parked_and_put_back_with_a_destinations_other_jobs(hub: Hub) -> None:
+    hub.put(*range(3))
+    url = hub.equip_for_imports()
+    imported = hub.queues.queues[url]
+    for each in messages(*range(10, 20)):
+        imported.take(each.group, each.id, each.body)
+    hub.pause()
+    tend(*KEY, hub.ports())
+    hub.sleep(PARKED_AFTER_S + 3_700)
+    assert (hub.queue.held, imported.held) == ([], [])
+    assert hub.waiting.count(WORKSPACE, import_name(DESTINATION), 100) == 10
+    assert hub.waiting.marks[ADA] == {DESTINATION, import_name(DESTINATION)}
+    hub.is_down = False
+    hub.resume()
+    hub.wait(600)
+    assert hub.taken == in_order(3)
+    assert [number_in(each.body) for each in imported.held] == [str(number) for number in range(10, 20)]
+    assert (hub.waiting.states, hub.waiting.turns) == ({}, {})
+
+
 def test_what_waits_for_a_destination_that_is_no_more_is_dropped(hub: Hub) -> None:
     hub.waiting.open(LANE, ADA)
     hub.waiting.append(LANE, messages(*range(1_200)))
+    imports = LANE._replace(destination=import_name(DESTINATION))
+    hub.waiting.open(imports, ADA)
+    hub.waiting.append(imports, messages(1, 2))
     hub.store.items.clear()
     hub.wait(500)
     assert (hub.waiting.states, hub.waiting.turns) == ({}, {})

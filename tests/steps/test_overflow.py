@@ -15,7 +15,7 @@ from penstock.domain import gate as gates
 from penstock.domain.dedup import KeyState, Owner
 from penstock.domain.gate import GateState
 from penstock.domain.job import encode_job, group_of
-from penstock.domain.overflow import PARKED_AFTER_S, LaneKey, Limits
+from penstock.domain.overflow import PARKED_AFTER_S, LaneKey, Limits, QueueKey
 from penstock.errors import QueueUnavailable, StoreUnavailable, Unavailable
 from penstock.steps import park_queue
 from penstock.steps.fan_out import Message
@@ -69,8 +69,8 @@ class Stormy:
 class Hasty(KeepOverflow):
     """Says that all of a queue is parked once some of it is."""
 
-    def park(self, shut: Shut) -> bool:
-        super().park(shut)
+    def park(self, queues: Sequence[QueueKey], parking: int) -> bool:
+        super().park(queues, parking)
         return True
 
 
@@ -293,5 +293,5 @@ def test_an_unreadable_job_stays_in_the_queue_when_it_is_parked() -> None:
     world.queue.take("odd", "1", "no job")
     turns = iter([True, False])
     ports = park_queue.Ports(world.waiting, world.queues, lambda: next(turns))
-    assert park(Shut(WORKSPACE, DESTINATION, URL, 1), ports) == 0
+    assert park(Shut(QueueKey(WORKSPACE, DESTINATION, URL), 1), ports) == 0
     assert len(world.queue.held) == 1

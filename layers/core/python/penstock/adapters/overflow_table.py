@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from penstock import tables
 from penstock.domain.audit import iso
 from penstock.domain.dedup import Owner
+from penstock.domain.destinations import IMPORTS
 from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
 from penstock.errors import StoreUnavailable
 
@@ -332,7 +333,9 @@ def _key(lane: LaneKey, sort_key: str) -> dict[str, Any]:
 
 
 def _turns(workspace: str, destination: str) -> dict[str, Any]:
-    return {"owner": {"S": tables.owner(workspace, destination)}, "sk": {"S": tables.OVERFLOW_TURNS}}
+    """Both of its queues have them together."""
+    owner = tables.owner(workspace, destination.removesuffix(IMPORTS))
+    return {"owner": {"S": owner}, "sk": {"S": tables.OVERFLOW_TURNS}}
 
 
 def _number(value: float) -> dict[str, str]:

@@ -30,8 +30,16 @@ class Limits(NamedTuple):
 STANDARD = Limits()
 
 
+class QueueKey(NamedTuple):
+    """One of a destination's queues: named by the destination's id, the one for imports by its `import_name`."""
+
+    workspace: str
+    name: str
+    url: str
+
+
 class LaneKey(NamedTuple):
-    """One ordering key's jobs at one destination."""
+    """One ordering key's jobs at one queue of a destination, by that queue's name."""
 
     workspace: str
     destination: str

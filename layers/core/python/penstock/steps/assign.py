@@ -15,6 +15,7 @@ import msgspec
 from penstock.domain import routing
 from penstock.domain.books import RecordReceipt
 from penstock.domain.dedup import KeyState, Owner
+from penstock.domain.destinations import import_name
 from penstock.domain.enforcement import Enforced, enforced
 from penstock.domain.job import Job
 from penstock.domain.routing import Route
@@ -84,6 +85,11 @@ class Load:
     sent: int = 0
     failed: frozenset[str] = frozenset()
     is_import: bool = False
+
+    @property
+    def queue(self) -> str:
+        """The name of the queue that takes it."""
+        return import_name(self.route.id) if self.is_import else self.route.id
 
     def add(self, firsts: Firsts, part: Run, picks: Mapping[int, int]) -> None:
         """Events of a part of a record's run: the index of each in the part, and in the record."""

@@ -162,10 +162,9 @@ def _arrived(records: Sequence[Record], parked: Parked) -> tuple[list[Arrived], 
 def _settle(load: Load, ports: Ports) -> None:
     """Send, then note what was sent. Where the note fails the records come again; the queue absorbs what it has."""
     try:
-        if not load.is_import:
-            _spill(load, ports.spill)
-        elif load.lines:
+        if load.is_import and load.lines:
             load.route = msgspec.structs.replace(load.route, queue_url=ports.imports.get(load.workspace, load.route))
+        _spill(load, ports.spill)
         load.failed = _send(load, ports)
     except QueueGone:
         return  # deleted a moment ago: nothing is accepted for it any more
@@ -177,7 +176,7 @@ def _settle(load: Load, ports: Ports) -> None:
 def _spill(load: Load, spill: Spill) -> None:
     """Take from each line what belongs to the overflow. Raises `StoreUnavailable`: the whole batch comes again."""
     for group, (owner, state) in load.keys.items():
-        lane, line = LaneKey(load.workspace, load.route.id, group), load.lines[group]
+        lane, line = LaneKey(load.workspace, load.queue, group), load.lines[group]
         if not spill.is_due(lane, load.route.queue_url, state):
             continue
         taken = spill.append(lane, owner, state, [_message(each, group) for each in line])
@@ -212,7 +211,7 @@ def _round(load: Load, lines: OrderedDict[str, deque[Waiting]], ports: Ports) ->
                 refused[message.group] = lines.pop(message.group)
             else:
                 load.sent += 1
-                ports.spill.sent(load.route.id, message.group)
+                ports.spill.sent(load.queue, message.group)
                 _advance(lines, message.group)
             del heads[message.group]
     return refused

@@ -14,14 +14,13 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from penstock.domain import audit
+from penstock.domain import audit, destinations
 from penstock.domain import gate as gates
 from penstock.domain.config import Steps
 from penstock.domain.destinations import Destination
 from penstock.domain.gate import GATEKEEPER, Gate, GateChange, GateState, Key, Lane, Mapped, Probed
-from penstock.domain.overflow import REFILLED_EVERY_S
+from penstock.domain.overflow import REFILLED_EVERY_S, QueueKey
 from penstock.errors import StoreChanged, Unavailable
-from penstock.steps.park_queue import Shut
 from penstock.steps.watch_gate import Chore, Chores, GateBook
 
 TRIES = 3
@@ -100,16 +99,17 @@ class Deliver(Protocol):
 
 
 class Overflow(Protocol):
-    """What waits outside a destination's queue. Raises `Unavailable`."""
+    """What waits outside a destination's queues. Raises `Unavailable`."""
 
-    def park(self, shut: Shut) -> bool:
-        """Move the queue's jobs there; whether all of them are."""
+    def park(self, queues: Sequence[QueueKey], parking: int) -> bool:
+        """Move the queues' jobs there; whether all of them are."""
 
-    def has_lanes(self, workspace: str, destination: str) -> bool: ...
+    def is_elsewhere(self, queue: QueueKey) -> bool:
+        """Whether a queue is empty, and there are jobs outside it."""
 
-    def refill(self, workspace: str, destination: str, queue_url: str) -> bool: ...
+    def refill(self, queue: QueueKey) -> bool: ...
 
-    def refill_in_turn(self, workspace: str, destination: str, queue_url: str) -> bool:
+    def refill_in_turn(self, workspace: str, destination: str, queues: Sequence[QueueKey]) -> bool:
         """Put jobs back, if it is time; whether to come again after `REFILLED_EVERY_S`."""
 
     def put_off(self, workspace: str, destination: str) -> None: ...
@@ -261,32 +261,38 @@ class _Keeper:
 
     def _begun(self, gate: Gate) -> Gate:
         """Of a queue that is empty because all of it is elsewhere some is put back first, to have a thing to try."""
-        of, now = (self.item.workspace_id, self.item.id), self.ports.clock()
-        begun = gates.probing(gate, now)
-        if not self.ports.overflow.has_lanes(*of) or self.ports.queue.waiting(self.item.queue_url):
+        live, *_ = self._queues
+        begun = gates.probing(gate, self.ports.clock())
+        if not self.ports.overflow.is_elsewhere(live):
             return self._saved(gate, begun)
-        claimed = self._saved(gate, gates.put_back(begun, now))
-        self.ports.overflow.refill(*of, self.item.queue_url)
+        claimed = self._saved(gate, gates.put_back(begun, self.ports.clock()))
+        self.ports.overflow.refill(live)
         return claimed
 
     def _parked(self, gate: Gate, is_to_flow: bool = False) -> Gate:
-        """Its queue's jobs, as far as time goes; `is_to_flow` where it is done for that, so that nothing stays behind.
+        """Its queues' jobs, as far as time goes; `is_to_flow` where it is done for that, so that nothing stays behind.
 
         That it has begun is noted first: nothing flows from then on before all of it is done.
         """
         begun = self._saved(gate, gates.parking(gate, self.ports.clock()))
-        parking = round(begun.parking * 1000)
-        is_whole = self.ports.overflow.park(Shut(self.item.workspace_id, self.item.id, self.item.queue_url, parking))
+        is_whole = self.ports.overflow.park(self._queues, round(begun.parking * 1000))
         parked = self._saved(begun, gates.after_parking(begun, is_whole, is_to_flow, self.ports.clock()))
         if not is_whole or (parked.state is GateState.CLOSED and not is_to_flow):
             self._later(gates.PARKED_ON_AFTER_S)
         return parked
 
+    @property
+    def _queues(self) -> list[QueueKey]:
+        """The one for what comes as it happens, and, once it had an import, the other."""
+        item = self.item
+        urls = {item.id: item.queue_url, destinations.import_name(item.id): item.import_queue_url}
+        return [QueueKey(item.workspace_id, name, url) for name, url in urls.items() if url]
+
     def _refilled(self, gate: Gate) -> None:
         of = (self.item.workspace_id, self.item.id)
         if not gate.is_flowing:
             self.ports.overflow.put_off(*of)
-        elif self.ports.overflow.refill_in_turn(*of, self.item.queue_url):
+        elif self.ports.overflow.refill_in_turn(*of, self._queues):
             self._later(REFILLED_EVERY_S)
 
     def _tried(self) -> tuple[Probed, list[str]]:

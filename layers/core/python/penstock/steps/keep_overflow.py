@@ -6,10 +6,11 @@ as long as it may have overflowing lanes, so that none is forgotten, and however
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from penstock.domain.overflow import REFILLED_EVERY_S, STANDARD, LaneKey, Limits
+from penstock.domain.destinations import import_name
+from penstock.domain.overflow import REFILLED_EVERY_S, STANDARD, LaneKey, Limits, QueueKey
 from penstock.steps import park_queue, refill
 from penstock.steps.park_queue import Shut, is_parked_whole
 
@@ -49,22 +50,27 @@ class KeepOverflow:
         self._clock = clock
         self._refill = refill.Ports(overflow, filled, clock, limits)
 
-    def park(self, shut: Shut) -> bool:
-        """Move a queue's jobs; whether all of them are."""
-        return is_parked_whole(shut, park_queue.Ports(self._overflow, self._emptied, self._until(PARKED_FOR_S)))
+    def park(self, queues: Sequence[QueueKey], parking: int) -> bool:
+        """Move the jobs of shut queues; whether all of them are."""
+        ports = park_queue.Ports(self._overflow, self._emptied, self._until(PARKED_FOR_S))
+        are_whole = [is_parked_whole(Shut(queue, parking), ports) for queue in queues]
+        return all(are_whole)
 
-    def has_lanes(self, workspace: str, destination: str) -> bool:
-        return bool(self._overflow.lanes(workspace, destination, 1))
+    def is_elsewhere(self, queue: QueueKey) -> bool:
+        """Whether a queue is empty, and there are jobs outside it."""
+        has_lanes = bool(self._overflow.lanes(queue.workspace, queue.name, 1))
+        return has_lanes and self._emptied.waiting(queue.url) == 0
 
-    def refill(self, workspace: str, destination: str, queue_url: str) -> bool:
+    def refill(self, queue: QueueKey) -> bool:
         """One round; whether there are lanes to come back to."""
-        return refill.refill(workspace, destination, queue_url, self._refill)
+        return refill.refill(queue, self._refill)
 
-    def refill_in_turn(self, workspace: str, destination: str, queue_url: str) -> bool:
+    def refill_in_turn(self, workspace: str, destination: str, queues: Sequence[QueueKey]) -> bool:
         """One round if it is the destination's turn; whether to come again after `REFILLED_EVERY_S`."""
         if not self._overflow.take_turn(workspace, destination, REFILLED_EVERY_S):
             return False
-        if self.refill(workspace, destination, queue_url):
+        have_more = [self.refill(queue) for queue in queues]
+        if any(have_more):
             return True
         self._overflow.end_turns(workspace, destination)
         return False
@@ -77,7 +83,8 @@ class KeepOverflow:
         """Drop what waits for a destination that is no more; what there is no time for goes at its next turn."""
         if not self._overflow.take_turn(workspace, destination, PUT_OFF_S):
             return
-        lanes = self._overflow.lanes(workspace, destination, LANES_FORGOTTEN)
+        names = (destination, import_name(destination))
+        lanes = [lane for name in names for lane in self._overflow.lanes(workspace, name, LANES_FORGOTTEN)]
         if not lanes:
             self._overflow.end_turns(workspace, destination)
         has_time = self._until(FORGOTTEN_FOR_S)

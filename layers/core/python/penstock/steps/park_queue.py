@@ -15,7 +15,7 @@ import msgspec
 
 from penstock.domain.dedup import Owner
 from penstock.domain.job import Job, decode_job, group_of
-from penstock.domain.overflow import LaneKey, parked_id
+from penstock.domain.overflow import LaneKey, QueueKey, parked_id
 
 HIDDEN_S = 60
 
@@ -74,11 +74,9 @@ class Ports:
 
 
 class Shut(NamedTuple):
-    """A destination whose gate is shut: nothing has gone back to its queue since `parking`, in epoch milliseconds."""
+    """A queue whose gate is shut: nothing has gone back to it since `parking`, in epoch milliseconds."""
 
-    workspace: str
-    destination: str
-    queue_url: str
+    queue: QueueKey
     parking: int
 
 
@@ -91,7 +89,7 @@ class _Moved:
 def is_parked_whole(shut: Shut, ports: Ports) -> bool:
     """Park what is left; whether that was all, so that the gate may open. Raises `Unavailable`."""
     park_queue(shut, ports)
-    return ports.queue.waiting(shut.queue_url) == 0
+    return ports.queue.waiting(shut.queue.url) == 0
 
 
 def park_queue(shut: Shut, ports: Ports) -> int:
@@ -101,11 +99,11 @@ def park_queue(shut: Shut, ports: Ports) -> int:
     """
     moved = 0
     while ports.has_time():
-        received = ports.queue.receive(shut.queue_url, HIDDEN_S)
+        received = ports.queue.receive(shut.queue.url, HIDDEN_S)
         if not received:
             break
         for group, theirs in _by_group(received).items():
-            moved += _park(LaneKey(shut.workspace, shut.destination, group), theirs, shut, ports)
+            moved += _park(LaneKey(shut.queue.workspace, shut.queue.name, group), theirs, shut, ports)
     return moved
 
 
@@ -122,7 +120,7 @@ def _park(lane: LaneKey, received: Sequence[Received], shut: Shut, ports: Ports)
     run = found[0][1].run
     ports.overflow.open(lane, Owner(lane.workspace, run.source, group_of(run.source, run.key)))
     ports.overflow.park(lane, shut.parking, [_Moved(parked_id(each.id), each.body) for each, _ in found])
-    ports.queue.delete(shut.queue_url, [each.receipt for each, _ in found])
+    ports.queue.delete(shut.queue.url, [each.receipt for each, _ in found])
     return len(found)
 
 

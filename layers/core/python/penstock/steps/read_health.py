@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from penstock.domain import gate, health, minutes
 from penstock.domain.audit import iso
 from penstock.domain.books import Receipt
-from penstock.domain.destinations import Destination
+from penstock.domain.destinations import Destination, import_name
 from penstock.domain.gate import Gate
 from penstock.domain.health import HealthView, RateView
 from penstock.domain.minutes import LOOKED_BACK, Digests, Figures, Minute, Total
@@ -225,12 +225,14 @@ def health_of(item: Destination, asked: int, ports: Ports) -> HealthView:
 
 
 def _queued(item: Destination, ports: Ports) -> int:
-    """In the queue or outside it."""
+    """In its queues or outside them."""
+    urls = {item.id: item.queue_url, import_name(item.id): item.import_queue_url}
+    names = [name for name, url in urls.items() if url]
     try:
-        waiting = sum(ports.queues.waiting(url) for url in (item.queue_url, item.import_queue_url) if url)
+        waiting = sum(ports.queues.waiting(url) for url in urls.values() if url)
     except QueueGone:
         return 0
-    return waiting + ports.overflow.count(item.workspace_id, item.id, MOST_COUNTED)
+    return waiting + sum(ports.overflow.count(item.workspace_id, name, MOST_COUNTED) for name in names)
 
 
 def _newest_first(key: tuple[str, str], standing: Standing, books: Books) -> Iterator[Minute]:

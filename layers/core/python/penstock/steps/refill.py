@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from penstock.domain import overflow
-from penstock.domain.overflow import LANES_AT_ONCE, STANDARD, LaneKey, LaneState, Limits, Stored
+from penstock.domain.overflow import LANES_AT_ONCE, STANDARD, LaneKey, LaneState, Limits, QueueKey, Stored
 from penstock.errors import QueueUnavailable
 
 ENTRIES_PER_CALL = 10
@@ -71,20 +71,20 @@ class _Line:
         return not self.is_refused and self.taken < len(self.jobs)
 
 
-def refill(workspace: str, destination: str, queue_url: str, ports: Ports) -> bool:
+def refill(queue: QueueKey, ports: Ports) -> bool:
     """One round; whether there are lanes left to come back to. Raises `Unavailable`.
 
     A lane's jobs are forgotten only once the queue has them; what is sent again because of a crash, its queue knows.
     """
-    lanes = ports.overflow.lanes(workspace, destination, LANES_AT_ONCE)
+    lanes = ports.overflow.lanes(queue.workspace, queue.name, LANES_AT_ONCE)
     if not lanes:
         return False
-    if ports.queues.waiting(queue_url) < ports.limits.refilled_below:
+    if ports.queues.waiting(queue.url) < ports.limits.refilled_below:
         seen = {lane: ports.overflow.state(lane) for lane in lanes}
         lines = [_Line(lane, ports.overflow.stored(lane, ports.limits.refilled_at_once)) for lane in lanes]
         try:
             while call := _next_call(line for line in lines if line.is_waiting):
-                _send(call, queue_url, ports.queues)
+                _send(call, queue.url, ports.queues)
         finally:
             for line in lines:
                 if line.taken:
