@@ -87,6 +87,8 @@ class Site:
     falls_ill_at: float
     queue: Fifo
     workspace_id: str = "ws"
+    import_queue_url: None = None
+    import_mapping_id: None = None
     mapped: Mapped = field(default_factory=Mapped)
     is_switching: bool = False
     busy: int = 0
