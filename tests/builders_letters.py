@@ -23,7 +23,9 @@ def job_id(number: int) -> str:
 
 def letter(number: int = 1, key: str = "ada", **fields: Any) -> Letter:
     """The letter of the only event of record `number`, unless told otherwise."""
-    shared = {name: fields.pop(name) for name in ("context", "integrations", "workspace", "source") if name in fields}
+    shared = {
+        name: fields.pop(name) for name in ("context", "integrations", "workspace", "source", "turn") if name in fields
+    }
     run = msgspec.structs.replace(run_of(event(number), key=key, **shared), events=[])
     plain = {"kind": "discarded", "reason": "http_404", "at": AT, "job": job_id(number), "index": 0, "run": run}
     return Letter(**(plain | {"event": raw(event(number)), "attempts": 1} | fields))

@@ -10,7 +10,7 @@ import msgspec
 from penstock.domain import letter_index
 from penstock.domain.audit import Entry
 from penstock.domain.letter_index import LetterEntry, LetterFilter
-from penstock.domain.letters import Letter, decode_letter
+from penstock.domain.letters import Letter, decode_letter, in_first_turn
 from penstock.domain.replays import Replay, Ticket
 from penstock.errors import StoreChanged
 
@@ -46,7 +46,9 @@ class MemoryLetters:
         self.rows.setdefault((workspace, destination), {}).update({entry.place: entry for entry in entries})
 
     def find(self, workspace: str, destination: str, place: str) -> LetterEntry | None:
-        return {entry.place: entry for entry in self._live(workspace, destination)}.get(place)
+        live = self._live(workspace, destination)
+        moved = {in_first_turn(entry.place): entry for entry in live}
+        return (moved | {entry.place: entry for entry in live}).get(place)
 
     def in_order(
         self, workspace: str, destination: str, wanted: LetterFilter, after: str | None, replay: str

@@ -27,7 +27,7 @@ from penstock.adapters.replay_tickets import ReplayTickets, ticket_in
 from penstock.domain import audit
 from penstock.domain.config import Create
 from penstock.domain.letter_index import LetterFilter, matches
-from penstock.domain.letters import encode_letter, job_from
+from penstock.domain.letters import encode_letter, job_from, place_of
 from penstock.domain.paging import Window
 from penstock.domain.replays import Ticket, moved
 from penstock.domain.workspaces import Workspace
@@ -90,7 +90,7 @@ def bodies(request: pytest.FixtureRequest, cloud: None) -> Any:
 
 
 def numbers(found: Any) -> list[int]:
-    return [int(each.place.partition("#")[0]) for each in found]
+    return [int(each.place.split("#")[1]) for each in found]
 
 
 def test_letters_come_in_the_streams_order_and_newest_first(index: Any) -> None:
@@ -108,6 +108,15 @@ def test_a_letter_is_found_as_it_was_put_and_put_again_is_one(index: Any) -> Non
     index.put(*MINE, [again])
     assert index.in_order(*MINE, ALL, None, REPLAY) == ([again], None)
     assert index.newest(*MINE, ALL, None, 10) == ([again], None)
+
+
+def test_a_letter_is_found_by_who_does_not_know_its_sources_turn(index: Any) -> None:
+    moved, again = entry(number=1, turn=3), entry(number=1, turn=3, job=job_from(letter(1), REPLAY, DESTINATION).id)
+    index.put(*MINE, [moved, again, entry(number=2)])
+    for found in (moved, again, entry(number=2)):
+        assert index.find(*MINE, place_of(found.job, found.index)) == index.find(*MINE, found.place) == found
+    assert index.find(STRANGER, DESTINATION, place_of(moved.job, 0)) is None
+    assert numbers(index.in_order(*MINE, ALL, None, "rpl_bbbbbbbbbbbb")[0]) == [2, 1, 1]
 
 
 def test_more_letters_than_one_call_takes_are_all_kept(index: Any) -> None:

@@ -20,19 +20,22 @@ from tests.builders_pipeline import DESTINATION, SHARD, event, raw
 
 SEQUENCES = st.integers(min_value=0, max_value=10**56 - 1)
 NUMBERS = st.integers(min_value=0, max_value=9_999)
-PLACES = st.tuples(SEQUENCES, NUMBERS, NUMBERS)
+PLACES = st.tuples(st.integers(min_value=0, max_value=999), SEQUENCES, NUMBERS, NUMBERS)
 
 
 @given(PLACES, PLACES)
-def test_letters_of_a_shard_sort_by_sequence_number_then_chunk_then_index(one: Any, other: Any) -> None:
-    first, second = (letters.place_of(f"{SHARD}-{sequence}-{chunk}", index) for sequence, chunk, index in (one, other))
+def test_letters_sort_by_turn_then_sequence_number_then_chunk_then_index(one: Any, other: Any) -> None:
+    first, second = (placed(*each) for each in (one, other))
     assert (first < second) == (one < other)
+
+
+def placed(turn: int, sequence: int, chunk: int, index: int) -> str:
+    return letters.place_of(f"{SHARD}-{sequence}-{chunk}", index, turn)
 
 
 @given(PLACES)
 def test_an_id_says_its_place_and_no_more(place: Any) -> None:
-    sequence, chunk, index = place
-    found = letters.place_of(f"{SHARD}-{sequence}-{chunk}", index)
+    found = placed(*place)
     letter_id = letters.id_of(found)
     assert letters.place_in(letter_id) == found
     assert letter_id.replace("-", "").replace("_", "").isalnum()

@@ -140,7 +140,7 @@ class Hub:
             job = decode_job(held.body)
             assert held.group == group_of(SOURCE, LANE + job.run.key)
             assert (job.replay, job.destination) == (REPLAY, destination)
-            by_key[job.run.key].append(letters.event_at(letters.place_of(job.id, 0)))
+            by_key[job.run.key].append(letters.event_at(letters.place_of(job.id, 0, job.run.turn)))
         return by_key
 
     def created(self, destination: str = DESTINATION) -> int:
@@ -160,10 +160,11 @@ LETTERS = st.lists(
         number=st.integers(1, 12),
         index=st.integers(0, 3),
         key=st.sampled_from(["ada", "bob", "cyd"]),
+        turn=st.integers(0, 2),
     ),
     min_size=1,
     max_size=25,
-    unique_by=lambda each: each.place,
+    unique_by=lambda each: letters.in_first_turn(each.place),
 )
 
 

@@ -10,12 +10,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
 from penstock.domain.letter_index import LetterEntry, LetterFilter
+from penstock.domain.letters import FIRST_TURN, in_first_turn
 from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LETTER = "letter#"
+MOVED = "moved#"  # what knows no turn finds a letter by, where its source was in another than the first
 ROWS_PER_CALL = 25
 TRIES = 5
 LOOKED_AT_ONCE = 500  # rows that one query looks at, whether they match or not
@@ -43,7 +45,8 @@ class LetterTable:
 
     def put(self, workspace: str, destination: str, entries: Sequence[LetterEntry]) -> None:
         """Put rows, no two of one place; one that is there already is replaced. Raises `StoreUnavailable`."""
-        rows = [_row(tables.owner(workspace, destination), entry) for entry in entries]
+        owner = tables.owner(workspace, destination)
+        rows = [row for entry in entries for row in (_row(owner, entry), *_moved(owner, entry))]
         for first in range(0, len(rows), ROWS_PER_CALL):
             self._put(rows[first : first + ROWS_PER_CALL])
 
@@ -57,11 +60,20 @@ class LetterTable:
         raise StoreUnavailable("DynamoDB: UnprocessedItems")
 
     def find(self, workspace: str, destination: str, place: str) -> LetterEntry | None:
-        """Raises `StoreUnavailable`."""
+        """The letter at a place; in the first turn's, the one of whatever turn. Raises `StoreUnavailable`."""
         key = _key(workspace, destination, place)
-        found = self._asked("get_item", TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        found = self._item(key)
+        if found is None and place.startswith(FIRST_TURN):
+            pointer = self._item(key | {"sk": _text(MOVED + place)})
+            found = None if pointer is None else self._item(_key(workspace, destination, pointer["place"]["S"]))
         entry = None if found is None else _entry(found)
         return None if entry is None or entry.expires_at <= self._clock() else entry
+
+    def _item(self, key: dict[str, Any]) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._asked("get_item", TableName=self._table, Key=key, ConsistentRead=True).get(
+            "Item"
+        )
+        return found
 
     def in_order(
         self, workspace: str, destination: str, wanted: LetterFilter, after: str | None, replay: str
@@ -190,6 +202,14 @@ def _row(owner: str, entry: LetterEntry) -> dict[str, Any]:
     plain = {name: getattr(entry, name) for name in LetterEntry.__struct_fields__ if name != "place"}
     row = {name: _value(value) for name, value in plain.items() if value is not None}
     return {"owner": _text(owner), "sk": _text(LETTER + entry.place), "listed": _text(entry.listed), **row}
+
+
+def _moved(owner: str, entry: LetterEntry) -> list[dict[str, Any]]:
+    if entry.place.startswith(FIRST_TURN):
+        return []
+    sort_key = MOVED + in_first_turn(entry.place)
+    expires_at = {"N": str(entry.expires_at)}
+    return [{"owner": _text(owner), "sk": _text(sort_key), "place": _text(entry.place), "expires_at": expires_at}]
 
 
 def _entry(row: dict[str, Any]) -> LetterEntry:

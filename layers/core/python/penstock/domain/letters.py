@@ -1,7 +1,8 @@
 """Letters: events that a destination did not take, dead or discarded, kept whole with what was sent and answered.
 
-A letter's place is that of its event in the stream, so that letters of one ordering key sort in its order, and an
-event that is kept twice is kept once: `<sequence number, 56 digits>#<shard>#<chunk>#<index>`. What failed again after a
+A letter's place is that of its event in the streams, so that letters of one ordering key sort in its order, and an
+event that is kept twice is kept once: `<turn>#<sequence number, 56 digits>#<shard>#<chunk>#<index>`. A key's events are
+in order by the turn of their source (`turns.py`), and within a turn by sequence number. What failed again after a
 replay stands right behind what it was replayed from: its place ends with the replay's id.
 """
 
@@ -28,7 +29,8 @@ _REPLAYED = re.compile(r"(.+)\.(\d{1,6})\.(rpl_[a-z0-9]{12})", re.DOTALL)
 _RECORD = re.compile(r"(.+)-(\d{1,56})-(\d{1,6})", re.DOTALL)
 _NUMBERED = re.compile(r"(.+)-(\d{1,56})", re.DOTALL)
 _ODD = re.compile(r"[^\w.:-]", re.ASCII)
-_PLACE = re.compile(r"\d{56}#[\w.:-]{1,60}#\d{6}#\d{6}(#rpl_[a-z0-9]{12})?", re.ASCII)
+_PLACE = re.compile(r"\d{6}#\d{56}#[\w.:-]{1,60}#\d{6}#\d{6}(#rpl_[a-z0-9]{12})?", re.ASCII)
+FIRST_TURN = "000000#"
 LONGEST_NAME = 60
 
 
@@ -69,7 +71,7 @@ class Letter(Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> str:
-        return place_of(self.job, self.index)
+        return place_of(self.job, self.index, self.run.turn)
 
 
 class Origin(NamedTuple):
@@ -114,8 +116,8 @@ def origin_of(job: str, index: int) -> Origin:
     return Origin(found[1], int(found[2]), found[3]) if found else Origin(job, index, None)
 
 
-def place_of(job: str, index: int) -> str:
-    """Where a job's event stands among letters: first by its number in the stream, so in order for each key."""
+def place_of(job: str, index: int, turn: int = 0) -> str:
+    """Where a job's event stands among letters."""
     origin = origin_of(job, index)
     record, numbered = _RECORD.fullmatch(origin.job), _NUMBERED.fullmatch(origin.job)
     if record:
@@ -124,8 +126,13 @@ def place_of(job: str, index: int) -> str:
         name, number, chunk = numbered[1], numbered[2], 0
     else:
         name, number, chunk = origin.job, "0", 0
-    place = f"{number.zfill(56)}#{_ODD.sub('_', name)[:LONGEST_NAME]}#{chunk:06d}#{origin.number:06d}"
+    place = f"{turn:06d}#{number.zfill(56)}#{_ODD.sub('_', name)[:LONGEST_NAME]}#{chunk:06d}#{origin.number:06d}"
     return f"{place}#{origin.replay}" if origin.replay else place
+
+
+def in_first_turn(place: str) -> str:
+    """The place as whoever names it that knows no turn."""
+    return FIRST_TURN + place.partition("#")[2]
 
 
 def event_at(place: str) -> str:
@@ -135,7 +142,9 @@ def event_at(place: str) -> str:
 
 def id_of(place: str) -> str:
     """A letter's id: says where it stands and not whose it is, so that it opens nothing but the caller's own."""
-    return base64.urlsafe_b64encode(place.lstrip("0").encode()).decode().rstrip("=")
+    turn, number, rest = place.split("#", 2)
+    text = f"{turn.lstrip('0')}#{number.lstrip('0')}#{rest}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def place_in(letter_id: str) -> str | None:
@@ -144,8 +153,8 @@ def place_in(letter_id: str) -> str | None:
         text = base64.b64decode(letter_id + "=" * (-len(letter_id) % 4), altchars=b"-_", validate=True).decode()
     except (ValueError, binascii.Error):
         return None
-    number, hash_, rest = text.partition("#")
-    place = number.zfill(56) + hash_ + rest
+    turn, number, rest = (*text.split("#", 2), "", "")[:3]
+    place = f"{turn.zfill(6)}#{number.zfill(56)}#{rest}"
     return place if _PLACE.fullmatch(place) and id_of(place) == letter_id else None
 
 
