@@ -10,7 +10,16 @@ from typing import Any
 from penstock.adapters.overflow_table import EARLY_S, OPENED_LATELY_S
 from penstock.domain.dedup import Owner
 from penstock.domain.destinations import IMPORTS
-from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
+from penstock.domain.overflow import (
+    MOST_RECENT,
+    LaneKey,
+    LaneState,
+    Stored,
+    appended_place,
+    name_of,
+    parked_place,
+    unknown,
+)
 from penstock.errors import StoreUnavailable
 
 
@@ -25,6 +34,7 @@ class MemoryOverflow:
     states: dict[LaneKey, LaneState] = field(default_factory=dict)
     jobs: dict[LaneKey, dict[str, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
     marks: dict[Owner, set[str]] = field(default_factory=lambda: defaultdict(set))
+    recent: dict[LaneKey, list[str]] = field(default_factory=lambda: defaultdict(list))
     turns: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def open(self, lane: LaneKey, owner: Owner) -> None:
@@ -42,9 +52,11 @@ class MemoryOverflow:
         known = self.states.get(lane)
         if known is None:
             return False
+        new = unknown(jobs, self.recent[lane])
         self.states[lane] = known._replace(tail=known.tail + len(jobs), touched_at=self.clock())
-        for number, job in enumerate(jobs, known.tail + 1):
+        for number, job in enumerate(new, known.tail + len(jobs) - len(new) + 1):
             self.jobs[lane][appended_place(number)] = (job.id, job.body)
+        self.recent[lane] = [*self.recent[lane], *map(name_of, new)][-MOST_RECENT:]
         return True
 
     def park(self, lane: LaneKey, parking: int, jobs: Sequence[Any]) -> None:
@@ -78,6 +90,7 @@ class MemoryOverflow:
         if known is None or known[:2] != seen[:2]:
             return False
         del self.states[lane]
+        self.recent.pop(lane, None)
         return True
 
     def forget(self, lane: LaneKey, most: int) -> bool:
@@ -85,6 +98,7 @@ class MemoryOverflow:
         self.remove(lane, places)
         if len(places) < most:
             self.states.pop(lane, None)
+            self.recent.pop(lane, None)
         return len(places) < most
 
     def take_turn(self, workspace: str, destination: str, again_s: float) -> bool:

@@ -99,6 +99,31 @@ def test_more_jobs_than_one_call_carries_are_all_there(overflow: Any) -> None:
     assert overflow.count(WORKSPACE, DESTINATION, 45) == 45
 
 
+def test_what_comes_again_of_late_is_stored_once_and_holds_up_nothing(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    overflow.append(LANE, jobs(1, 2))
+    overflow.append(LANE, jobs(1, 2, 3))
+    overflow.append(LANE, jobs(3))
+    found = overflow.stored(LANE, 10)
+    assert numbers(found) == [1, 2, 3]
+    overflow.remove(LANE, [each.place for each in found])
+    overflow.append(LANE, jobs(3, 4))
+    assert numbers(overflow.stored(LANE, 10)) == [4]
+    assert overflow.stored(LANE, 10)[-1].place == appended_place(overflow.state(LANE).tail)
+    assert overflow.release(LANE, overflow.state(LANE))
+    overflow.open(OTHER, ADA)
+    overflow.append(OTHER, jobs(4))
+    assert numbers(overflow.stored(OTHER, 10)) == [4]
+
+
+def test_of_the_many_jobs_of_a_lane_the_last_are_remembered(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    for first in range(0, 225, 25):
+        overflow.append(LANE, jobs(*range(first, first + 25)))
+    overflow.append(LANE, jobs(0, 30))
+    assert numbers(overflow.stored(LANE, 300)) == [*range(225), 0]
+
+
 def test_opening_again_changes_nothing(overflow: Any) -> None:
     overflow.open(LANE, ADA)
     overflow.append(LANE, jobs(1))

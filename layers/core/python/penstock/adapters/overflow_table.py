@@ -17,7 +17,16 @@ from penstock import tables
 from penstock.domain.audit import iso
 from penstock.domain.dedup import Owner
 from penstock.domain.destinations import IMPORTS
-from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
+from penstock.domain.overflow import (
+    MOST_RECENT,
+    LaneKey,
+    LaneState,
+    Stored,
+    appended_place,
+    name_of,
+    parked_place,
+    unknown,
+)
 from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -78,20 +87,28 @@ class OverflowTable:
         self._mark(owner, lane, "REMOVE #mark", None)
 
     def append(self, lane: LaneKey, jobs: Sequence[Job]) -> bool:
-        """Store jobs behind all that are there; False where the lane does not overflow any more."""
-        last = self._numbers(lane, "tail", len(jobs))
-        if last is None:
+        """Store jobs behind all that are there; False where the lane does not overflow any more.
+
+        Those of the last that were stored are not again: a batch that fails for another queue's sake may come for days.
+        """
+        found = self._numbers(lane, "tail", len(jobs))
+        if found is None:
             return False
-        first = last - len(jobs) + 1
-        self._put(lane, [(appended_place(number), job) for number, job in enumerate(jobs, first)])
+        recent = found.get("recent", {}).get("S", "").split()
+        new = unknown(jobs, recent)
+        first = int(found["tail"]["N"]) - len(new) + 1
+        self._put(lane, [(appended_place(number), job) for number, job in enumerate(new, first)])
+        if new:
+            known = " ".join([*recent, *map(name_of, new)][-MOST_RECENT:])
+            self._update(lane, "SET #recent = :recent", {":recent": {"S": known}}, names={"#recent": "recent"})
         return True
 
     def park(self, lane: LaneKey, parking: int, jobs: Sequence[Job]) -> None:
         """Store jobs that were in the queue: before all that are there, but behind those of the same parking."""
-        last = self._numbers(lane, "parked", len(jobs), parking)
-        if last is None:
+        found = self._numbers(lane, "parked", len(jobs), parking)
+        if found is None:
             raise StoreUnavailable("DynamoDB: a lane was released while it was parked")
-        first = last - len(jobs) + 1
+        first = int(found["parked"]["N"]) - len(jobs) + 1
         self._put(lane, [(parked_place(parking, number), job) for number, job in enumerate(jobs, first)])
 
     def lanes(self, workspace: str, destination: str, most: int) -> list[LaneKey]:
@@ -207,8 +224,8 @@ class OverflowTable:
             )
         )
 
-    def _numbers(self, lane: LaneKey, counter: str, count: int, parking: int | None = None) -> int | None:
-        """The last of so many new numbers; None where there is no such lane."""
+    def _numbers(self, lane: LaneKey, counter: str, count: int, parking: int | None = None) -> Any:
+        """The lane's item with so many new numbers; None where there is no such lane."""
         sets, values = "touched_at = :now", {":now": _number(self._clock()), ":count": _number(count)}
         if parking is not None:
             sets, values = f"{sets}, parking = :parking", values | {":parking": _number(parking)}
@@ -220,7 +237,7 @@ class OverflowTable:
                 ConditionExpression="attribute_exists(sk)",
                 ExpressionAttributeNames={"#counter": counter},
                 ExpressionAttributeValues=values,
-                ReturnValues="UPDATED_NEW",
+                ReturnValues="ALL_NEW",
             )
         except ClientError as error:
             if error.response["Error"]["Code"] == REFUSED:
@@ -228,7 +245,7 @@ class OverflowTable:
             raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
         except BotoCoreError as error:
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
-        return int(answer["Attributes"][counter]["N"])
+        return answer["Attributes"]
 
     def _put(self, lane: LaneKey, jobs: Sequence[tuple[str, Job]]) -> None:
         self._write(

@@ -6,13 +6,17 @@ all others; and it forgets after fourteen days. Why the order holds: `docs/decis
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
+
+from penstock.domain.dedup import short_hash
 
 PARKED_AFTER_S = 12 * 86_400.0  # for which a gate is shut; SQS forgets a message after fourteen days
 REFILLED_EVERY_S = 15.0
 LANES_AT_ONCE = 100  # that one round refills
 MOST_LANES = 100_000  # that one function counts
+MOST_RECENT = 200  # appended jobs that a lane remembers; a batch of the stream has a hundred records at most
 HOLE_AFTER_S = 300.0  # a number whose job is not there by then never gets one
 
 
@@ -69,6 +73,24 @@ class LaneState(NamedTuple):
 def parked_id(message_id: str) -> str:
     """The deduplication id under which a parked job goes back: its queue may still know it by the one it had."""
     return f"parked-{message_id}"
+
+
+class Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+J = TypeVar("J", bound=Named)
+
+
+def name_of(job: Named) -> str:
+    """What a lane remembers of a job that was appended."""
+    return short_hash(job.id)
+
+
+def unknown(jobs: Sequence[J], recent: Collection[str]) -> list[J]:
+    """Those that were not appended of late."""
+    return [job for job in jobs if name_of(job) not in recent]
 
 
 def parked_place(parking: int, number: int) -> str:
