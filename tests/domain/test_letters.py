@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +16,7 @@ from hypothesis import strategies as st
 from penstock.domain import letter_index, letters
 from penstock.domain.job import encode_job
 from penstock.domain.letter_index import LetterFilter, matches
-from penstock.domain.replays import new_id
+from penstock.domain.replays import Ticket, new_id
 from penstock.domain.webhook_settings import MASK
 from penstock.errors import Invalid, NotFound
 from tests.builders_letters import AT, REPLAY, entry, job_id, letter
@@ -175,6 +179,21 @@ def test_a_time_that_is_none_is_refused() -> None:
     assert letter_index.time_in("2026-11-23T16:00:00+01:00", "from") == datetime(2026, 11, 23, 15, tzinfo=UTC)
     with pytest.raises(Invalid):
         letter_index.time_in("yesterday", "from")
+
+
+def test_the_letter_and_the_ticket_of_the_docs_are_what_is_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "messages.md").read_text()
+    shown = {
+        title: re.search(rf"## {title} .*?```json\n(.*?)```", text, re.DOTALL) for title in ("A letter", "A ticket")
+    }
+    found, ticket = shown["A letter"], shown["A ticket"]
+    assert found
+    assert ticket
+    read = letters.decode_letter(found[1].encode())
+    assert json.loads(letters.encode_letter(read)) == json.loads(found[1])
+    assert (
+        msgspec.json.encode(msgspec.json.decode(ticket[1], type=Ticket)) == ticket[1].replace(" ", "").strip().encode()
+    )
 
 
 def test_the_builders_job_is_named_as_fan_out_names_it() -> None:
