@@ -69,10 +69,11 @@ class _Accepted:
 
 @dataclass(frozen=True)
 class _Said:
-    """What receipts, letters and queues say of a destination's events, by messageId."""
+    """What receipts, letters and queues say of a destination's events, by messageId; `lettered` are jobs."""
 
     fates: dict[str, list[str]]
-    given_up: Counter[str]
+    given_up: frozenset[str]
+    lettered: frozenset[str]
     letters: dict[str, Letter]
     queued: frozenset[str]
     queued_count: int
@@ -153,14 +154,14 @@ class _Check:
     def _said(self) -> _Said:
         names = self.names
         events: dict[tuple[str, int], tuple[bool, str, str]] = {}
-        given_up: Counter[str] = Counter()
+        given_up: set[str] = set()
         for row in self.world.receipts.read(WORKSPACE, self.site.name):
             if isinstance(row, DeliverReceipt):
                 for id_, job in row.jobs.items():
                     for index, code in enumerate(job.codes, job.first):
                         fate = (code != DELIVERED, row.at, row.reasons.get(code, DELIVERED))
                         events[id_, index] = min(events.get((id_, index), fate), fate)
-                        given_up.update(self._at(id_, index) if code != DELIVERED else ())
+                        given_up |= self._at(id_, index) if code != DELIVERED else set()
         fates: dict[str, list[str]] = defaultdict(list)
         for (id_, index), (_, _, reason) in events.items():
             for name in self._at(id_, index):
@@ -172,9 +173,11 @@ class _Check:
         held += [decode_job(body).id for body in self.world.overflowing(self.site.name)]
         held = list(dict.fromkeys(held))  # on its way from one to the other it is in both
         queued = [(id_, place) for id_ in held for place in range(len(names[id_][-1])) if (id_, place) not in events]
-        given_up |= Counter(letters.keys())
+        given_up |= letters.keys()
         queued_names = frozenset(names[id_][-1][place] for id_, place in queued)
-        return _Said(fates, given_up, letters, queued_names, len(queued))
+        return _Said(
+            fates, frozenset(given_up), frozenset(letter.job for letter in kept), letters, queued_names, len(queued)
+        )
 
     def _at(self, job_id: str, index: int) -> set[str]:
         """Which event stood there; more than one, if a late replay of fan-out chose others."""
@@ -212,9 +215,10 @@ class _Check:
         if first.lied:
             return "the tool lied"
         jobs = self.jobs_of[name]
-        if self._by_replay(name, second) != self._by_replay(name, first) and name in self.said.given_up:
+        ours, theirs = self._jobs_in(name, first), self._jobs_in(name, second)
+        if ours != theirs and self.said.lettered & (ours | theirs):
             return "a replay of what got through too"
-        if self._by_replay(name, second) and self._by_replay(name, first) and self.said.given_up[name] > 1:
+        if ours != theirs and self._was_kept_again(name):
             return "a replay of a letter that was kept again"
         for notes in (first.invocation.excuses, second.invocation.echoes):
             why = notes.get("") or next((notes[job] for job in jobs if job in notes), None)
@@ -224,11 +228,10 @@ class _Check:
             return "sent again after five minutes"
         return None
 
-    def _by_replay(self, name: str, taken: Taken) -> bool:
-        """Whether it came to the tool by a replay's job."""
+    def _jobs_in(self, name: str, taken: Taken) -> frozenset[str]:
+        """By which of its jobs an event came to the tool: its own, or those of replays."""
         had = {each.job for each in taken.invocation.about or ()}
-        ours = [job for job in self.jobs_of[name] if job in had]
-        return bool(ours) and all(".rpl_" in job for job in ours)
+        return frozenset(job for job in self.jobs_of[name] if job in had)
 
     def outcomes(self) -> None:
         """Every accepted event that the destination wants has an outcome, and a true one."""
@@ -296,9 +299,12 @@ class _Check:
     def _kept_again(self) -> int:
         """Events replayed whose letter was written over meanwhile, for a crash: a replay that died does not find it."""
         return sum(
-            count > 1 and any(".rpl_" in job for job in self.jobs_of[name])
-            for name, count in self.said.given_up.items()
+            self._was_kept_again(name) and any(".rpl_" in job for job in self.jobs_of[name])
+            for name in self.said.given_up
         )
+
+    def _was_kept_again(self, name: str) -> bool:
+        return self.world.letters.index.kept[self.site.name, name] > 1
 
     def _is_source(self, event: Event) -> bool:
         route = self.world.config.versions[self.site.name][0].route
