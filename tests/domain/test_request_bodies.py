@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from penstock.domain import bodies, paging
 from penstock.domain.destinations import DestinationChange, NewDestination
@@ -135,3 +136,21 @@ def test_a_limit_outside_its_bounds_is_refused(limit: str) -> None:
 @pytest.mark.parametrize("limit", [1, 20, 100])
 def test_a_limit_within_its_bounds_is_taken(limit: int) -> None:
     assert paging.window(str(limit), None, "source", "ws_a").limit == limit
+
+
+class Counted(Struct):
+    """A whole number, and one that may be left out."""
+
+    count: int
+    most: int | None = None
+
+
+def test_a_whole_number_may_be_written_as_json_allows() -> None:
+    assert bodies.decode(b'{"count": 60.0, "most": 1e3}', Counted) == Counted(60, 1_000)
+
+
+@pytest.mark.parametrize("value", [b"60.5", b"1e400", b'"60"', b"true"])
+def test_what_is_no_whole_number_is_refused_by_its_field(value: bytes) -> None:
+    with pytest.raises(Invalid) as caught:
+        bodies.decode(b'{"count": ' + value + b"}", Counted)
+    assert caught.value.field in ("count", None)

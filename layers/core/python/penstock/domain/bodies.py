@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct
 from penstock.errors import Invalid, TooLarge
 
 LONGEST = 256 * 1024
+GOT_FLOAT = ", got `float`"
 
 B = TypeVar("B", bound=Struct)
 
@@ -23,7 +24,7 @@ def decode(body: bytes, wanted: type[B], longest: int = LONGEST) -> B:
     if len(body) > longest:
         raise TooLarge("body_too_large", f"a body has at most {longest} bytes")
     try:
-        found = msgspec.json.decode(body, type=wanted)
+        found = _decoded(body, wanted)
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -33,6 +34,24 @@ def decode(body: bytes, wanted: type[B], longest: int = LONGEST) -> B:
     if wanted.__struct_fields__ and all(getattr(found, name) is UNSET for name in wanted.__struct_fields__):
         raise Invalid("nothing_to_change", f"give at least one of: {', '.join(wanted.__struct_fields__)}")
     return found
+
+
+def _decoded(body: bytes, wanted: type[B]) -> B:
+    """To JSON `60.0` is a whole number, too."""
+    try:
+        return msgspec.json.decode(body, type=wanted)
+    except msgspec.ValidationError as error:
+        if GOT_FLOAT not in str(error):
+            raise
+        return msgspec.convert(_with_whole_numbers(msgspec.json.decode(body)), wanted)
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list):
+        return [_with_whole_numbers(each) for each in value]
+    return {name: _with_whole_numbers(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _refusal(text: str) -> Invalid:
