@@ -162,7 +162,10 @@ def item_id(destination_id: str, alert_id: str) -> str:
 
 
 def checked(alert: Alert, topics: str, allow_loopback: bool) -> Alert:
-    """Raises `Invalid` for a rule that can measure or tell nothing. `topics` is what topics' ARNs begin with."""
+    """The rule, its threshold to a millionth. Raises `Invalid` for one that can measure or tell nothing.
+
+    `topics` is what topics' ARNs begin with.
+    """
     if (alert.metric == "gate") != (alert.threshold is None):
         says = "a gate is closed or not" if alert.metric == "gate" else f"{alert.metric} is measured against one"
         raise Invalid("invalid_threshold", f"threshold: {says}", "threshold")
@@ -180,7 +183,7 @@ def checked(alert: Alert, topics: str, allow_loopback: bool) -> Alert:
         raise Invalid(
             "invalid_topic", f"a topic of this workspace is {own}, or that with -anything behind", "sns_topic"
         )
-    return alert
+    return alert if alert.threshold is None else msgspec.structs.replace(alert, threshold=round(alert.threshold, 6))
 
 
 def made(workspace_id: str, destination_id: str, alert_id: str, wanted: NewAlert, at: str) -> Alert:

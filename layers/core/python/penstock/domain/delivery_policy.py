@@ -23,7 +23,7 @@ MaxAge = Annotated[
     int,
     Meta(ge=60, le=LONGEST_S, description="Seconds for which a failing event is tried before it becomes a dead letter"),
 ]
-PerSecond = Annotated[float, Meta(gt=0, le=10_000, description="Requests a second at most, over all of the hub")]
+PerSecond = Annotated[float, Meta(ge=0.01, le=10_000, description="Requests a second at most, over all of the hub")]
 AtOnce = Annotated[int, Meta(ge=1, le=100, description="Requests at the same time at most, over all of the hub")]
 
 

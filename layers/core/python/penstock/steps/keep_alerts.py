@@ -74,8 +74,8 @@ def change_alert(
 
     def attempt() -> Alert | None:
         before = _found(works.ledger, caller.workspace_id, destination_id, alert_id)
-        after = alerts.changed(before, change, works.ledger.now())
-        alerts.checked(after, works.topics, works.allow_loopback)
+        changed = alerts.changed(before, change, works.ledger.now())
+        after = alerts.checked(changed, works.topics, works.allow_loopback)
         fields = alerts.fields_of(change)
         clashes = works.ledger.commit(caller, "alert.changed", before, [Change(before, after)], fields)
         return None if clashes else after
