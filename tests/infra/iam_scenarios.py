@@ -32,7 +32,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from penstock import tables
-from tests.infra import iam_bulk, iam_gates, iam_insight, iam_letters, iam_schema
+from tests.infra import iam_bulk, iam_gates, iam_insight, iam_letters, iam_overflow, iam_schema
 from tests.infra.iam_calls import ACCOUNT, REGION, CallRecorder
 from tests.infra.iam_policy import Rights
 
@@ -315,6 +315,7 @@ def collected(functions: Functions, write_key: str, tap: Wiretap) -> list[Json]:
     }
     tapped = {"AWS_ENDPOINT_URL_KINESIS": tap.url, "AWS_ENDPOINT_URL_DYNAMODB": tap.url}
     answer = functions.call("collect", http_event("POST", "/v1/batch", "/v1/batch", batch), **tapped)
+    functions.call("collect", http_event("POST", "/v1/import", "/v1/import", batch), **tapped)
     for name in tapped:
         del os.environ[name]
     assert answer["statusCode"] == 200, answer
@@ -429,6 +430,7 @@ def run(templates: Mapping[str, Any], recorder: CallRecorder) -> Cloud:
     iam_gates.gates(functions.call, functions.control, made, tool)
     iam_letters.letters(functions.call, functions.control, made)
     iam_bulk.bulk(functions.call, functions.control, made, records[0], tap.url)
+    iam_overflow.overflows(functions.call, functions.control, made, records[0], tap.url)
     deletions(functions, made)
     torn_down(functions, cloud)
     return cloud
