@@ -198,6 +198,19 @@ def test_a_change_that_is_to_be_undone_before_it_is_done_is_undone_in_the_end(wo
     assert world.mapped.on
 
 
+def test_what_a_gatekeeper_does_late_that_read_the_gate_before_is_undone(world: World) -> None:
+    paused = gates.paused(Gate(), "holiday", "tok_a", world.clock.now)
+    world.gates.save(*KEY, Gate(), paused)
+    tend(*KEY, world.ports())
+    world.gates.save(*KEY, world.gate, gates.resumed(world.gate, "tok_a", world.clock.now))
+    tend(*KEY, world.ports())
+    assert world.mapped.on
+    world.pass_(90)
+    world.switch.mappings[f"mapping-of-{DESTINATION}"] = Mapped(False)
+    world.pass_(200)
+    assert (world.mapped, world.gate.mapped) == (Mapped(), Mapped())
+
+
 def test_a_mapping_that_was_changed_by_hand_is_put_right_within_the_hour(world: World) -> None:
     world.gates.save(*KEY, Gate(), gates.paused(Gate(), "holiday", "tok_a", world.clock.now))
     world.pass_(61)

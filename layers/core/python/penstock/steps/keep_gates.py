@@ -25,6 +25,7 @@ from penstock.steps.watch_gate import Chore, Chores, GateBook
 
 TRIES = 3
 SETTLING_S = 5.0  # until a mapping that is being changed is looked at again
+SURE_AFTER_S = 125.0  # a gatekeeper lives for 120: one that read the gate before may still change its mapping
 MOST_AT_ONCE = 500  # gates of one tick; the rest is still overdue at the next
 ENOUGH_GROUPS = 3  # in a probe, so that no single user's event stands for all
 ROUNDS = 3
@@ -214,9 +215,8 @@ class _Keeper:
         if not all(are_done):
             self._later(SETTLING_S)
             return gate
-        return self.ports.book.save(
-            self.item.workspace_id, self.item.id, gate, msgspec.structs.replace(gate, mapped=gate.wanted)
-        )
+        is_sure = self.ports.clock() - gate.since >= SURE_AFTER_S
+        return self._saved(gate, msgspec.structs.replace(gate, mapped=gate.wanted._replace(settled=is_sure)))
 
     def _told(self, gate: Gate) -> Gate:
         """What a person did is in the audit log already, under that person's name."""
