@@ -71,7 +71,7 @@ def proof(templates: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory
         env=clean,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
