@@ -216,7 +216,7 @@ class _Check:
             return "the tool lied"
         jobs = self.jobs_of[name]
         ours, theirs = self._jobs_in(name, first), self._jobs_in(name, second)
-        if ours != theirs and self.said.lettered & (ours | theirs):
+        if len(ours | theirs) > 1 and self.said.lettered & (ours | theirs):
             return "a replay of what got through too"
         if ours != theirs and self._was_kept_again(name):
             return "a replay of a letter that was kept again"
@@ -245,7 +245,8 @@ class _Check:
             fates = self.said.fates.get(name, ())
             if DELIVERED in fates and name not in self.taken and name not in self.rerouted:
                 self.broken(LOST, f"{name} is said to be delivered and never was")
-            if name in self.taken and not fates and not self._is_gone() and name not in self.said.queued:
+            is_certain = wishes != {True, False} and not self._is_gone()
+            if name in self.taken and not fates and is_certain and name not in self.said.queued:
                 self.broken(BOOKS, f"{name} was delivered and no receipt tells of it")
 
     def _wishes(self, accepted: _Accepted) -> set[bool]:
