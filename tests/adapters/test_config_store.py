@@ -193,7 +193,8 @@ def test_other_functions_read_the_types_that_the_messages_document_names() -> No
         logged = client.scan(TableName=PLACE.audit_table)["Items"][0]
     assert types == {
         **dict.fromkeys(
-            ("workspace_id", "sk", "name", "type", "subscription", "settings", "queue_url", "mapping_id"), "S"
+            ("workspace_id", "sk", "name", "type", "subscription", "settings", "delivery", "queue_url", "mapping_id"),
+            "S",
         ),
         **dict.fromkeys(("created_at", "updated_at"), "S"),
         **dict.fromkeys(("source_ids", "secret_names"), "L"),
