@@ -50,8 +50,8 @@ enabled = false
 # A source that was just made has no plan and has seen no event: that these are not found then is what the API promises.
 ABSENT = ("getTrackingPlan", "deleteTrackingPlan", "getTrackingPlanVersion")
 UNSEEN = ("getSchema", "getSchemaByQuery", "getSchemaOfCall", "traceEvent", "traceEventByQuery")
-# Nor has a destination refused an event yet, and a replay stands two creations deep.
-UNREFUSED = ("getLetter", "replayLetter", "getReplay")
+# Nor has a destination refused an event yet, and a replay, like an alert, stands two creations deep.
+UNREFUSED = ("getLetter", "replayLetter", "getReplay", "getAlert", "changeAlert", "deleteAlert")
 
 
 def failures(events: list[EngineEvent]) -> set[str]:
