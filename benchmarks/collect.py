@@ -177,7 +177,7 @@ class Known:
 
 def _ours() -> Peer:
     """The real handler, with these ports in place of those that the environment would give it."""
-    ports = Ports(Known(), Stream(Unsent()), lambda: datetime.now(UTC), new_id)
+    ports = Ports(Known(), Stream(Unsent()), Stream(Unsent()), lambda: datetime.now(UTC), new_id)
     collect.ports = lambda: ports
 
     def peer(text: str) -> None:
