@@ -238,7 +238,7 @@ def _sends(on: Resources) -> list[Grant]:
         Grant(("dynamodb:GetItem", "dynamodb:PutItem"), (on.progress,)),
         Grant(("kms:Decrypt",), (on.key,)),
         Grant(("sqs:ChangeMessageVisibility",), (on.queues,), why_wide=QUEUES),
-        Grant(("dynamodb:BatchWriteItem",), (on.letters,)),
+        Grant(("dynamodb:PutItem",), (on.letters,)),
         Grant(("s3:PutObject",), (f"{on.letter_bucket}/*",), why_wide=LETTERS),
     ]
 

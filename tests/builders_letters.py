@@ -14,7 +14,7 @@ from tests.builders_pipeline import DESTINATION, SHARD, WORKSPACE, event, raw, r
 
 AT, LATER = "2026-11-23T16:00:00.000Z", "2026-11-23T16:00:05.000Z"
 REPLAY = "rpl_aaaaaaaaaaaa"
-ENTRY = frozenset({"replayed_at", "replay", "object", "slot", "expires_at"})
+ENTRY = frozenset({"replayed_at", "replay", "claimed", "object", "slot", "expires_at"})
 
 
 def job_id(number: int) -> str:

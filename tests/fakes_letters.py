@@ -43,7 +43,11 @@ class MemoryLetters:
         self.rows: dict[Key, dict[str, LetterEntry]] = {}
 
     def put(self, workspace: str, destination: str, entries: Sequence[LetterEntry]) -> None:
-        self.rows.setdefault((workspace, destination), {}).update({entry.place: entry for entry in entries})
+        rows = self.rows.setdefault((workspace, destination), {})
+        rows |= {entry.place: entry for entry in entries if not self._is_there(rows.get(entry.place))}
+
+    def _is_there(self, known: LetterEntry | None) -> bool:
+        return known is not None and known.expires_at > self._clock()
 
     def find(self, workspace: str, destination: str, place: str) -> LetterEntry | None:
         live = self._live(workspace, destination)
@@ -75,6 +79,16 @@ class MemoryLetters:
         if len(found) > limit:
             return found[:limit], found[limit - 1].listed
         return found, looked_at[-1].listed if len(behind) > len(looked_at) else None
+
+    def claim(self, workspace: str, destination: str, entries: Sequence[LetterEntry], replay: str) -> set[str]:
+        rows = self.rows.get((workspace, destination), {})
+        taken = set()
+        for entry in entries:
+            known = rows.get(entry.place)
+            if known and known.claimed in (entry.claimed, replay) and known.replay == entry.replay:
+                rows[entry.place] = msgspec.structs.replace(known, claimed=replay)
+                taken.add(entry.place)
+        return taken
 
     def mark(self, workspace: str, destination: str, places: Sequence[str], replay: str, at: str) -> None:
         rows = self.rows.get((workspace, destination), {})

@@ -63,7 +63,7 @@ def cloud() -> Iterator[None]:
 def letter_index_of(kind: str) -> Any:
     if kind == "memory":
         return MemoryLetters(lambda: NOW)
-    return LetterTable(client("dynamodb"), TABLE, lambda: NOW, lambda _: None, Inline())
+    return LetterTable(client("dynamodb"), TABLE, lambda: NOW, Inline())
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
@@ -101,13 +101,36 @@ def test_letters_come_in_the_streams_order_and_newest_first(index: Any) -> None:
     assert index.count(*MINE, ALL, None, REPLAY) == (3, None)
 
 
-def test_a_letter_is_found_as_it_was_put_and_put_again_is_one(index: Any) -> None:
+def test_a_letter_that_is_put_again_stays_as_it_was_with_what_became_of_it(index: Any) -> None:
     first, again = entry(reason="http_404"), entry(reason="http_410", at=LATER)
     index.put(*MINE, [first])
     assert index.find(*MINE, first.place) == first
+    index.mark(*MINE, [first.place], REPLAY, LATER)
     index.put(*MINE, [again])
-    assert index.in_order(*MINE, ALL, None, REPLAY) == ([again], None)
-    assert index.newest(*MINE, ALL, None, 10) == ([again], None)
+    replayed = entry(reason="http_404", replayed_at=LATER, replay=REPLAY)
+    assert index.in_order(*MINE, ALL, None, REPLAY) == ([replayed], None)
+    assert index.newest(*MINE, ALL, None, 10) == ([replayed], None)
+
+
+def test_a_letter_takes_the_place_of_one_that_has_expired(index: Any) -> None:
+    index.put(*MINE, [entry(expires_at=int(NOW))])
+    index.put(*MINE, [entry(reason="http_410")])
+    assert index.find(*MINE, entry().place) == entry(reason="http_410")
+
+
+def test_a_letter_is_claimed_by_one_replay_as_it_was_read_and_by_the_same_again(index: Any) -> None:
+    one, two, gone = entry(number=1), entry(number=2), entry(number=3)
+    index.put(*MINE, [one, two])
+    other = "rpl_bbbbbbbbbbbb"
+    assert index.claim(*MINE, [one, gone], REPLAY) == {one.place}
+    assert index.claim(*MINE, [one, two], other) == {two.place}
+    assert index.claim(*MINE, [one, two], REPLAY) == {one.place}
+    read = index.find(*MINE, one.place)
+    assert read == entry(number=1, claimed=REPLAY)
+    assert index.claim(*MINE, [read], other) == {one.place}
+    index.mark(*MINE, [one.place], other, LATER)
+    assert index.claim(*MINE, [read, one], REPLAY) == set()
+    assert index.claim(*MINE, [index.find(*MINE, one.place)], REPLAY) == {one.place}
 
 
 def test_a_letter_is_found_by_who_does_not_know_its_sources_turn(index: Any) -> None:
@@ -289,7 +312,7 @@ def test_the_newest_replays_come_first_and_nobody_elses(replays: Any, cloud: Non
     ids = [f"rpl_{letter_ * 12}" for letter_ in "abcd"]
     for each in ids:
         replays.create(replay(id=each), ENTRY)
-    LetterTable(client("dynamodb"), TABLE, lambda: NOW, lambda _: None, Inline()).put(*MINE, [entry()])
+    LetterTable(client("dynamodb"), TABLE, lambda: NOW, Inline()).put(*MINE, [entry()])
     assert [each.id for each in replays.newest(*MINE, None, 2)] == [ids[3], ids[2], ids[1]]
     assert [each.id for each in replays.newest(*MINE, ids[2], 2)] == [ids[1], ids[0]]
     assert replays.newest(STRANGER, DESTINATION, None, 2) == []
@@ -348,7 +371,7 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS)
 def test_what_does_not_answer_is_unavailable(error: Exception) -> None:
     broken: Any = Broken(error)
-    index = LetterTable(broken, TABLE, lambda: NOW, lambda _: None, Inline())
+    index = LetterTable(broken, TABLE, lambda: NOW, Inline())
     replays = ReplayTable(broken, TABLE, AUDIT, lambda: NOW)
     opened = LetterBodies(lambda: broken, BUCKET)
     calls = [
@@ -356,6 +379,7 @@ def test_what_does_not_answer_is_unavailable(error: Exception) -> None:
         lambda: index.find(*MINE, "x"),
         lambda: index.in_order(*MINE, ALL, None, REPLAY),
         lambda: index.newest(*MINE, ALL, None, 1),
+        lambda: index.claim(*MINE, [entry()], REPLAY),
         lambda: index.mark(*MINE, ["x"], REPLAY, AT),
         lambda: replays.create(replay(), ENTRY),
         lambda: opened.put("x", [b"{}"]),
@@ -367,18 +391,6 @@ def test_what_does_not_answer_is_unavailable(error: Exception) -> None:
             call()
     with pytest.raises(QueueUnavailable):
         ReplayTickets(broken, "url").put(Ticket(*MINE, REPLAY), 0)
-
-
-def test_rows_that_are_never_taken_are_unavailable_and_not_lost() -> None:
-    class Refusing:
-        def batch_write_item(self, RequestItems: Any) -> Any:  # noqa: N803
-            return {"UnprocessedItems": RequestItems}
-
-    pauses: list[float] = []
-    refusing: Any = Refusing()
-    with pytest.raises(StoreUnavailable):
-        LetterTable(refusing, TABLE, lambda: NOW, pauses.append, Inline()).put(*MINE, [entry()])
-    assert len(pauses) == letter_table.TRIES
 
 
 def test_an_object_that_is_no_gzip_is_unavailable_and_not_gone(cloud: None) -> None:

@@ -125,4 +125,15 @@ def test_no_policy_makes_a_private_address_a_delivery(own: OwnVerdict) -> None:
 @given(age=st.floats(0, 10**7), max_age=st.integers(60, 13 * 86_400))
 def test_an_event_is_given_up_when_it_was_tried_for_as_long_as_the_policy_says(age: float, max_age: int) -> None:
     first = 1_000_000.0
-    assert is_too_old(first, first + age, DeliveryPolicy(max_age_s=max_age)) == (first + age - first >= max_age)
+    policy = DeliveryPolicy(max_age_s=max_age)
+    assert is_too_old(first, first + age, Answer(503), policy) == (first + age - first >= max_age)
+
+
+@given(
+    age=st.integers(0, 14 * 86_400), max_age=st.integers(60, 13 * 86_400), own=st.none() | st.integers(60, 13 * 86_400)
+)
+def test_a_429_has_a_window_of_its_own(age: int, max_age: int, own: int | None) -> None:
+    policy = DeliveryPolicy(max_age_s=max_age, throttled_max_age_s=own)
+    window = own or max(max_age, 86_400)
+    assert is_too_old(1_000, 1_000 + age, Answer(429), policy) == (age >= window)
+    assert is_too_old(1_000, 1_000 + age, Answer(503), policy) == (age >= max_age)

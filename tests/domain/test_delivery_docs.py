@@ -68,6 +68,8 @@ def test_the_waits_are_as_described() -> None:
     assert LONGEST_RETRY_AFTER_S == 43_000
     assert "four hours unless it says otherwise, and 13 days at most" in TEXT
     assert STANDARD.max_age_s == 4 * 3_600
+    assert "`throttled_max_age_s`: a day, or `max_age_s` where that is longer" in TEXT
+    assert STANDARD.age_s(is_throttled=True) == 86_400
     assert LONGEST_S == 13 * 86_400
 
 

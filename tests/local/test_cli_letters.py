@@ -30,7 +30,16 @@ LETTER = {
     "attempts": 1,
     "replayed_at": None,
 }
-REPLAY = {"id": "rpl_1", "to": "dst_1", "total": None, "sent": 0, "missing": 0, "reason": None, "filter": {}}
+REPLAY = {
+    "id": "rpl_1",
+    "to": "dst_1",
+    "total": None,
+    "sent": 0,
+    "missing": 0,
+    "skipped": 0,
+    "reason": None,
+    "filter": {},
+}
 
 
 class FakeLetters(FakeControl):
@@ -141,7 +150,9 @@ def test_nobody_has_to_wait_for_a_replay(control: FakeLetters, run: Run) -> None
 
 
 def test_a_replay_that_fails_ends_with_1_and_says_why(control: FakeLetters, run: Run) -> None:
-    control.states = [{"state": "failed", "total": 3, "sent": 1, "missing": 1, "reason": "destination_disabled"}]
+    control.states = [
+        {"state": "failed", "total": 3, "sent": 1, "missing": 1, "skipped": 0, "reason": "destination_disabled"}
+    ]
     code, said, _ = run("replay", "dst_1", "--all")
     assert code == 1
     assert said.strip() == "rpl_1 is failed (destination_disabled): 1 of 3 sent to dst_1, 1 gone"

@@ -68,6 +68,7 @@ class Changes:
         )
         policy = DeliveryPolicy(
             max_age_s=chance.choice(MAX_AGES_S),
+            throttled_max_age_s=chance.choice((None, *MAX_AGES_S)),
             requests_per_s=chance.choice(RATES),
             concurrency=chance.choice(AT_ONCE),
         )

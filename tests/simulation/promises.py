@@ -277,7 +277,7 @@ class _Check:
         if letter.first_at is None or letter.attempts < 2:
             return False
         tried_s = (_moment(letter.at) - _moment(letter.first_at)).total_seconds()
-        return tried_s >= webhook.policy.max_age_s - 2 * LONGEST_SKEW_S - 1.0
+        return tried_s >= webhook.policy.age_s(letter.reason == "http_429") - 2 * LONGEST_SKEW_S - 1.0
 
     def books(self) -> None:
         books = self.world.books(self.site.name)

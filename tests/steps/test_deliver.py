@@ -460,6 +460,15 @@ def test_a_first_failure_never_kills_however_short_the_policy() -> None:
     assert len(works.deliver(message(job(1))).failed) == 1
 
 
+@pytest.mark.parametrize(("status", "dead"), [(429, {}), (503, {"http_503": 1})])
+def test_who_asks_for_later_is_asked_for_longer(status: int, dead: dict[str, int]) -> None:
+    works = Works(tool=RecordingTool(status))
+    note = Progress(0, 6, "http_429", first_at=NOW.timestamp() - 20_000, returns=6)
+    works.progress.write(WORKSPACE, DESTINATION, job(1).id, note)
+    works.deliver(message(job(1), receives=7))
+    assert works.books.dead == dead
+
+
 def test_a_discard_is_kept_whole() -> None:
     works = Works(tool=RecordingTool(Answer(422, body=b"no such field")))
     works.deliver(message(job(1)))

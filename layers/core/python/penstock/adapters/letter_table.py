@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
 LETTER = "letter#"
 MOVED = "moved#"  # what knows no turn finds a letter by, where its source was in another than the first
-ROWS_PER_CALL = 25
-TRIES = 5
 LOOKED_AT_ONCE = 500  # rows that one query looks at, whether they match or not
 COUNTED_AT_ONCE = 5_000
 BEYOND = "~"  # sorts after every time, and after every place of one time
-GONE = "ConditionalCheckFailedException"
+CLASH = "ConditionalCheckFailedException"
 
 
 class LetterTable:
@@ -34,30 +32,27 @@ class LetterTable:
         client: DynamoDBClient,
         table: str,
         clock: Callable[[], float],
-        sleep: Callable[[float], None],
         threads: Executor,
     ) -> None:
         self._client = client
         self._table = table
         self._clock = clock
-        self._sleep = sleep
         self._threads = threads
 
     def put(self, workspace: str, destination: str, entries: Sequence[LetterEntry]) -> None:
-        """Put rows, no two of one place; one that is there already is replaced. Raises `StoreUnavailable`."""
+        """Put rows; one that is there already stays, with what became of it. Raises `StoreUnavailable`."""
         owner = tables.owner(workspace, destination)
         rows = [row for entry in entries for row in (_row(owner, entry), *_moved(owner, entry))]
-        for first in range(0, len(rows), ROWS_PER_CALL):
-            self._put(rows[first : first + ROWS_PER_CALL])
+        list(self._threads.map(self._put, rows))
 
-    def _put(self, rows: Sequence[dict[str, Any]]) -> None:
-        left: Any = {self._table: [{"PutRequest": {"Item": row}} for row in rows]}
-        for turn in range(TRIES):
-            left = self._asked("batch_write_item", RequestItems=left).get("UnprocessedItems")
-            if not left:
-                return
-            self._sleep(0.05 * 2**turn)
-        raise StoreUnavailable("DynamoDB: UnprocessedItems")
+    def _put(self, row: dict[str, Any]) -> None:
+        self._changed(
+            "put_item",
+            Item=row,
+            ConditionExpression="attribute_not_exists(sk) OR #expires_at <= :now",
+            ExpressionAttributeNames={"#expires_at": "expires_at"},
+            ExpressionAttributeValues={":now": self._now()},
+        )
 
     def find(self, workspace: str, destination: str, place: str) -> LetterEntry | None:
         """The letter at a place; in the first turn's, the one of whatever turn. Raises `StoreUnavailable`."""
@@ -118,25 +113,55 @@ class LetterTable:
             return found[:limit], found[limit - 1].listed
         return found, answer["LastEvaluatedKey"]["listed"]["S"] if "LastEvaluatedKey" in answer else None
 
+    def claim(self, workspace: str, destination: str, entries: Sequence[LetterEntry], replay: str) -> set[str]:
+        """Note who has letters in hand, as far as they are as they were read. Raises `StoreUnavailable`."""
+        done = self._threads.map(lambda entry: self._claim(workspace, destination, entry, replay), entries)
+        return {entry.place for entry, is_ours in zip(entries, done, strict=True) if is_ours}
+
+    def _claim(self, workspace: str, destination: str, entry: LetterEntry, replay: str) -> bool:
+        seen = {":claimed": entry.claimed, ":sent": entry.replay}
+        given = {name: _text(value) for name, value in seen.items() if value is not None}
+        as_seen = [
+            f"{name} = {value}" if value in given else f"attribute_not_exists({name})"
+            for name, value in (("#claimed", ":claimed"), ("#replay", ":sent"))
+        ]
+        return self._changed(
+            "update_item",
+            Key=_key(workspace, destination, entry.place),
+            UpdateExpression="SET #claimed = :replay",
+            ConditionExpression=f"attribute_exists(sk) AND (#claimed = :replay OR {as_seen[0]}) AND {as_seen[1]}",
+            ExpressionAttributeNames={"#claimed": "claimed", "#replay": "replay"},
+            ExpressionAttributeValues={":replay": _text(replay)} | given,
+        )
+
     def mark(self, workspace: str, destination: str, places: Sequence[str], replay: str, at: str) -> None:
         """Note of letters that they were replayed, and by what. Raises `StoreUnavailable`."""
         list(self._threads.map(lambda place: self._mark(workspace, destination, place, replay, at), places))
 
     def _mark(self, workspace: str, destination: str, place: str, replay: str, at: str) -> None:
+        self._changed(
+            "update_item",
+            Key=_key(workspace, destination, place),
+            UpdateExpression="SET #replayed_at = :at, #replay = :replay",
+            ConditionExpression="attribute_exists(sk)",
+            ExpressionAttributeNames={"#replayed_at": "replayed_at", "#replay": "replay"},
+            ExpressionAttributeValues={":at": _text(at), ":replay": _text(replay)},
+        )
+
+    def _changed(self, operation: str, **parameters: Any) -> bool:
+        """Write a row; whether it was as its condition says."""
         try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=_key(workspace, destination, place),
-                UpdateExpression="SET #replayed_at = :at, #replay = :replay",
-                ConditionExpression="attribute_exists(sk)",
-                ExpressionAttributeNames={"#replayed_at": "replayed_at", "#replay": "replay"},
-                ExpressionAttributeValues={":at": _text(at), ":replay": _text(replay)},
-            )
+            getattr(self._client, operation)(TableName=self._table, **parameters)
         except ClientError as error:
-            if error.response["Error"]["Code"] != GONE:
+            if error.response["Error"]["Code"] != CLASH:
                 raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
+            return False
         except BotoCoreError as error:
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        return True
+
+    def _now(self) -> dict[str, str]:
+        return {"N": str(int(self._clock()))}
 
     def _ordered(
         self, workspace: str, destination: str, wanted: LetterFilter, after: str | None, replay: str

@@ -24,6 +24,9 @@ class Verdict(Enum):
 STOPS = frozenset({Verdict.CREDENTIALS, Verdict.ADDRESS})  # what closes a gate at once
 
 
+THROTTLED = 429
+
+
 class Trouble(Enum):
     """Why no answer came back."""
 
@@ -46,6 +49,10 @@ class Answer:
     trouble: Trouble | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+    @property
+    def is_throttle(self) -> bool:
+        return self.status == THROTTLED
 
     @property
     def reason(self) -> str:
@@ -104,9 +111,9 @@ def judge(answer: Answer, policy: DeliveryPolicy = STANDARD) -> Verdict:
     return BY_STATUS.get(answer.status) or BY_CLASS.get(answer.status // 100, Verdict.RETRY)
 
 
-def is_too_old(first_failed_at: float, now: float, policy: DeliveryPolicy) -> bool:
-    """Whether an event that failed first then (epoch seconds) is given up if it fails now."""
-    return now - first_failed_at >= policy.max_age_s
+def is_too_old(first_failed_at: float, now: float, answer: Answer, policy: DeliveryPolicy) -> bool:
+    """Whether an event that failed first then (epoch seconds) is given up if this is the answer now."""
+    return now - first_failed_at >= policy.age_s(answer.is_throttle)
 
 
 def delay_s(verdict: Verdict, answer: Answer, attempts: int, chance: float, now: datetime) -> float:

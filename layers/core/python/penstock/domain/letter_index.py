@@ -27,7 +27,8 @@ Time = Annotated[datetime, Meta(tz=True)]
 class LetterEntry(Struct, frozen=True, kw_only=True):
     """A letter in the index: number `slot` in the object `object`, gone at `expires_at`, epoch seconds.
 
-    `event` is a track call's event, for other calls their type.
+    `event` is a track call's event, for other calls their type. `replay` has sent it, at `replayed_at`; `claimed` is
+    the replay that was the last to take it in hand.
     """
 
     place: str
@@ -46,6 +47,7 @@ class LetterEntry(Struct, frozen=True, kw_only=True):
     expires_at: int
     replayed_at: str | None = None
     replay: str | None = None
+    claimed: str | None = None
 
     @property
     def id(self) -> str:

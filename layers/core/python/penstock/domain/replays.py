@@ -34,7 +34,7 @@ class Replay(Struct, frozen=True, kw_only=True):
     """One replay. `pending` while its letters are counted, which is when `total` is not known yet.
 
     `cursor` is the place of the last letter that was dealt with; `version` counts changes and `writer` says who made
-    the last of them. `missing` are letters whose bodies are gone.
+    the last of them. `missing` are letters whose bodies are gone, `skipped` those that another replay had in hand.
     """
 
     workspace: str
@@ -46,6 +46,7 @@ class Replay(Struct, frozen=True, kw_only=True):
     total: int | None = None
     sent: int = 0
     missing: int = 0
+    skipped: int = 0
     cursor: str | None = None
     reason: str | None = None
     created_at: str
@@ -76,7 +77,10 @@ class OneReplay(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplayView(Struct, frozen=True):
-    """A replay and how far it has come; `total` is null while it counts."""
+    """A replay and how far it has come; `total` is null while it counts.
+
+    `missing` are letters whose bodies are gone, `skipped` those that another replay was sending at the time.
+    """
 
     id: str
     destination: str
@@ -86,6 +90,7 @@ class ReplayView(Struct, frozen=True):
     total: int | None
     sent: int
     missing: int
+    skipped: int
     reason: str | None
     created_at: str
     updated_at: str
@@ -122,6 +127,7 @@ def view(item: Replay) -> ReplayView:
         total=item.total,
         sent=item.sent,
         missing=item.missing,
+        skipped=item.skipped,
         reason=item.reason,
         created_at=item.created_at,
         updated_at=item.updated_at,

@@ -102,7 +102,7 @@ def replays(
     if cancel is not None:
         show_one(api.post(f"{path}/{cancel}/cancel"), as_json)
         return
-    columns = ("id", "created_at", "state", "total", "sent", "missing", "to", "filter", "reason")
+    columns = ("id", "created_at", "state", "total", "sent", "missing", "skipped", "to", "filter", "reason")
     show_list(api.get(path, limit=PAGE)["replays"], columns, as_json)
 
 
@@ -126,7 +126,7 @@ def follow(look: Callable[[], Json], begun: Json) -> Json:
         while found["state"] in LIVE:
             time.sleep(LOOK_EVERY_S)
             found = look()
-            done = found["sent"] + found["missing"]
+            done = found["sent"] + found["missing"] + found["skipped"]
             shown.update(task, description=found["state"], total=found["total"], completed=done)
     return found
 
@@ -134,8 +134,9 @@ def follow(look: Callable[[], Json], begun: Json) -> Json:
 def line_of(found: Json) -> str:
     total = "?" if found["total"] is None else found["total"]
     gone = f", {found['missing']} gone" if found["missing"] else ""
+    skipped = f", {found['skipped']} left to another replay" if found["skipped"] else ""
     why = f" ({found['reason']})" if found["reason"] else ""
-    return f"{found['id']} is {found['state']}{why}: {found['sent']} of {total} sent to {found['to']}{gone}"
+    return f"{found['id']} is {found['state']}{why}: {found['sent']} of {total} sent to {found['to']}{gone}{skipped}"
 
 
 def given(

@@ -227,7 +227,8 @@ class Lane:
             self.tally.answered += 1
             return self._given_up(verdict, answer.reason, job, note, request, answer)
         tried_before = note.attempts > 0 and not self.limits.is_probe
-        if verdict is Verdict.RETRY and tried_before and delivery.is_too_old(note.first_at, at.timestamp(), policy):
+        is_old = delivery.is_too_old(note.first_at, at.timestamp(), answer, policy)
+        if verdict is Verdict.RETRY and tried_before and is_old:
             return self._given_up(Verdict.DEAD, answer.reason, job, note, request, answer)
         return _Again(verdict, answer)
 
@@ -236,11 +237,11 @@ class Lane:
         message_id = webhook.message_id_of(job.run.events[note.done])
         body = answer.body[:SAMPLED].decode(errors="replace")
         self.tally.causes[answer.reason] = Cause((known.count if known else 0) + 1, message_id, answer.status, body)
-        if answer.status == 429:
+        if answer.is_throttle:
             self.tally.throttled += 1
             asked_s = delivery.retry_after_s(answer.retry_after, self.tools.now())
             self.tally.pause_s = max(self.tally.pause_s, asked_s)
-        self.tally.has_failed |= verdict is Verdict.RETRY and answer.status != 429
+        self.tally.has_failed |= verdict is Verdict.RETRY and not answer.is_throttle
         self.tally.stop = verdict.value if verdict in STOPS else self.tally.stop
 
     def _waiting(self, done: Fate, note: Progress, verdict: Verdict, answer: Answer) -> Fate:

@@ -1,9 +1,9 @@
 """Replay letters: put dead and discarded events on a queue once more, in order for each user, beside the live ones.
 
-A replay goes on in steps, each set going by a ticket. For a page of letters a step sends the jobs, notes what it has
-created, marks the letters, and only then moves the replay's cursor, on condition that nobody else has. Whatever is lost
-by a crash between two of these is done again: the queue knows its jobs for five minutes, longer than a ticket stays
-hidden, and what was marked is not sent again.
+A replay goes on in steps, each set going by a ticket. For a page of letters a step claims them, sends the jobs, notes
+what it has created, marks the letters, and only then moves the replay's cursor, on condition that nobody else has.
+Whatever is lost by a crash between two of these is done again: the queue knows its jobs for five minutes, longer than
+a ticket stays hidden, and what was marked is not sent again. Of several replays only one has a letter in hand.
 """
 
 from __future__ import annotations
@@ -58,7 +58,11 @@ class Index(Protocol):
         self, workspace: str, destination: str, wanted: LetterFilter, after: str | None, replay: str
     ) -> tuple[int, str | None]: ...
 
-    def mark(self, workspace: str, destination: str, places: Sequence[str], replay: str, at: str) -> None: ...
+    def claim(self, workspace: str, destination: str, entries: Sequence[LetterEntry], replay: str) -> set[str]:
+        """Take letters in hand; the places of those that are, and nobody else has dealt with since they were read."""
+
+    def mark(self, workspace: str, destination: str, places: Sequence[str], replay: str, at: str) -> None:
+        """They were sent."""
 
 
 class Bodies(Protocol):
@@ -196,7 +200,8 @@ def _counted(replay: Replay, ports: Ports) -> Replay:
 def _sent(replay: Replay, target: Route, ports: Ports) -> Replay:
     """The next letters sent, noted and marked; those that this replay marked before a crash are only counted."""
     found, reached = _next(replay, ports.index)
-    ours = [entry for entry in found if entry.replay != replay.id]
+    new = [entry for entry in found if entry.replay != replay.id]
+    ours = _claimed(replay, new, ports)
     opened = list(zip(ours, ports.bodies.read(ours), strict=True))
     jobs = _jobs(replay, [letter for _, letter in opened if letter is not None])
     _send(jobs, target.queue_url, ports)
@@ -206,15 +211,30 @@ def _sent(replay: Replay, target: Route, ports: Ports) -> Replay:
         ports.receipts.keep_created(replay.workspace, replay.target, receipt)
     kept = [entry.place for entry, letter in opened if letter is not None]
     ports.index.mark(replay.workspace, replay.destination, kept, replay.id, at)
-    missing = len(ours) - len(kept)
+    missing, skipped = len(ours) - len(kept), len(new) - len(ours)
     return _moved(
         replay,
         ports,
         state="running" if reached else "done",
-        sent=replay.sent + len(found) - missing,
+        sent=replay.sent + len(found) - missing - skipped,
         missing=replay.missing + missing,
+        skipped=replay.skipped + skipped,
         cursor=reached,
     )
+
+
+def _claimed(replay: Replay, found: Sequence[LetterEntry], ports: Ports) -> list[LetterEntry]:
+    """Those that it may send: nobody else's who is at work. What one that has ended had in hand is free again."""
+    others = {entry.claimed for entry in found if entry.claimed not in (None, entry.replay, replay.id)}
+    busy = {other for other in others if other and _is_busy(replay, other, ports.replays)}
+    free = [entry for entry in found if entry.claimed == entry.replay or entry.claimed not in busy]
+    taken = ports.index.claim(replay.workspace, replay.destination, free, replay.id) if free else set()
+    return [entry for entry in free if entry.place in taken]
+
+
+def _is_busy(replay: Replay, other: str, kept: Replays) -> bool:
+    found = kept.find(replay.workspace, replay.destination, other)
+    return found is not None and found.is_live
 
 
 def _next(replay: Replay, index: Index) -> tuple[list[LetterEntry], str | None]:

@@ -58,7 +58,7 @@ def replays(client: MakeClient, ledger: Ledger, letters: Letters, given: Setting
 
 
 def index(dynamodb: Any, given: Settings, threads: Executor) -> LetterTable:
-    return LetterTable(dynamodb, given.letters_table, time.time, time.sleep, threads)
+    return LetterTable(dynamodb, given.letters_table, time.time, threads)
 
 
 def new_id() -> str:
