@@ -102,7 +102,7 @@ def _botocore(url: str, threads: ThreadPoolExecutor) -> Callable[[], int]:
     from botocore.session import get_session
 
     asked: list[tuple[str, dict[str, Any]]] = []
-    client = get_session().create_client(
+    client: Any = get_session().create_client(
         "dynamodb",
         region_name="us-east-1",
         endpoint_url=url,

@@ -155,16 +155,17 @@ class Boto3:
             aws_secret_access_key="secret",
             aws_session_token="token" * 40,
         )
-        self._client.meta.events.register("before-send.kinesis.PutRecords", self._answered)
+        answered: Any = self._answered
+        self._client.meta.events.register("before-send.kinesis.PutRecords", answered)
 
     def put(self, records: Sequence[Record]) -> None:
         self._records = len(records)
-        entries = [{"Data": data, "PartitionKey": key} for key, data in records]
+        entries: Any = [{"Data": data, "PartitionKey": key} for key, data in records]
         answer = self._client.put_records(StreamARN=self._stream, Records=entries)
         assert answer["FailedRecordCount"] == 0
 
     def _answered(self, request: Any, **_: Any) -> AWSResponse:
-        headers = {"content-type": "application/x-amz-json-1.1"}
+        headers: Any = {"content-type": "application/x-amz-json-1.1"}
         return AWSResponse(request.url, 200, headers, _Raw(answer_to(self._records)))
 
 

@@ -6,6 +6,7 @@ sizes and the shape of the traffic are assumptions, each a field of `Traffic`. P
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -148,7 +149,7 @@ class Taken:
 def taken() -> str:
     """A day's work at each size."""
     days = [Taken(Traffic(size)) for size in SIZES]
-    rows = [
+    rows: list[tuple[str, Sequence[float]]] = [
         ("events a second, mean", [size / DAY_S for size in SIZES]),
         ("events a second, peak", [size * day.traffic.peak / DAY_S for size, day in zip(SIZES, days, strict=True)]),
         ("shards at the peak", [day.shards for day in days]),

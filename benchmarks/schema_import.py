@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from benchmarks.schema_query import CHANGES, PLACES, SCHEMAS, client
 from benchmarks.schema_stream import NoPlans, batches, records
@@ -21,7 +22,7 @@ SHARD = "shardId-000000000001"
 
 
 class Variant:
-    def get(self, _: str) -> str:
+    def get(self, of_source: str) -> Literal["variant"]:  # noqa: ARG002
         return "variant"
 
 

@@ -53,7 +53,7 @@ def run() -> list[Row]:
         with importing(endpoint):
             beside = timed(lambda: schemas.read(hot.key), 100)
             whole = timed(lambda: answer(hot, schemas), 100)
-            answers = LookUp(lambda asked: answer(asked, schemas), FRESH_S, STALE_S, capacity=64)
+            answers: LookUp[Asked, Any] = LookUp(lambda asked: answer(asked, schemas), FRESH_S, STALE_S, capacity=64)
             cold = concurrently(lambda: answers.get(hot))  # all of them wait for the first answer
             hundreds = concurrently(lambda: answers.get(hot))
     print(f"the store's own read, ms: alone p50 {at(alone, 50):.1f} p99 {at(alone, 99):.1f}, ", end="")
