@@ -124,6 +124,7 @@ def fanout_bulk(on: Resources) -> list[Grant]:
     return [
         *_fans_out(on),
         Grant(("dynamodb:UpdateItem",), (on.config,)),
+        Grant(("dynamodb:GetItem",), (on.gates,)),
         Grant(("sqs:CreateQueue", "sqs:TagQueue", "sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,), why_wide=QUEUES),
         Grant(("lambda:CreateEventSourceMapping",), ("*",), of_deliver, why_wide=UNNAMEABLE),
         Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),

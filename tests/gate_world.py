@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from penstock.domain import gate as gates
-from penstock.domain.config import Create
-from penstock.domain.destinations import Destination
+from penstock.domain.config import Change, Create
+from penstock.domain.destinations import Destination, import_name
 from penstock.domain.gate import Evidence, Gate, Mapped
 from penstock.domain.webhook_settings import Plain
 from penstock.steps.keep_gates import Ports, Received, Sent, tend_all, tick
@@ -18,10 +18,11 @@ from tests.builders_pipeline import DESTINATION, WORKSPACE, url_of
 from tests.fakes_control import Faults, MemoryStore
 from tests.fakes_gate import MemoryBus, MemoryChores, MemoryDeliveries, MemoryGates, MemoryProbeQueues, MemorySwitch
 from tests.fakes_overflow import MemoryOverflow
-from tests.fakes_pipeline import Clock, Inline, MemoryQueues, MemoryReceipts
+from tests.fakes_pipeline import Clock, Fifo, Inline, MemoryQueues, MemoryReceipts
 
 KEY = (WORKSPACE, DESTINATION)
-URL = url_of(DESTINATION)
+URL, IMPORT_URL = url_of(DESTINATION), url_of(import_name(DESTINATION))
+IMPORT_MAPPING = "mapping-of-its-imports"
 
 
 def destination(id_: str = DESTINATION) -> Destination:
@@ -94,6 +95,15 @@ class World:
     def send(self, *groups: str) -> None:
         for number, group in enumerate(groups):
             self.queue.take(group, f"job-{self.queue.numbers}-{number}", "{}")
+
+    def equip_for_imports(self, mapped: Mapped = Mapped()) -> Fifo:
+        """Its queue for imports, with a mapping."""
+        before = self.store.find(Destination, *KEY)
+        assert before is not None
+        after = gates.replace(before, import_queue_url=IMPORT_URL, import_mapping_id=IMPORT_MAPPING)
+        self.store.commit([Change(before, after)], None)
+        self.switch.mappings[IMPORT_MAPPING] = mapped
+        return self.queues.make(IMPORT_URL)
 
     def close(self, reason: str = gates.FAILING) -> None:
         self.watch.report(*KEY, Evidence(frozenset(), 0, reason, 0.1, 1))

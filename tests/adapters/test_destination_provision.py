@@ -38,8 +38,8 @@ def queues_of_aws() -> QueueProvision:
     return QueueProvision(client("sqs"), "test", PREFIX, 360)
 
 
-def mappings_of_aws() -> QueueMapping:
-    plan = MappingPlan("test", PREFIX, make_deliver(), 2)
+def mappings_of_aws(**plan_fields: Any) -> QueueMapping:
+    plan = MappingPlan("test", PREFIX, make_deliver(), 2, **plan_fields)
     return QueueMapping(client("lambda"), plan, lambda _: None)
 
 
@@ -110,6 +110,13 @@ def test_a_mapping_carries_its_queue_to_deliver_and_takes_partial_answers(aws: N
     assert found["FunctionArn"].endswith(":function:penstock-test-deliver")
     assert found["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert (found["BatchSize"], found["ScalingConfig"]) == (10, {"MaximumConcurrency": 2})
+
+
+@pytest.mark.parametrize(("is_on", "state"), [(True, "Enabled"), (False, "Disabled")])
+def test_a_mapping_is_made_on_or_off_as_planned(is_on: bool, state: str, aws: None) -> None:
+    queues_of_aws().create(WORKSPACE, DESTINATION)
+    mapping_id = mappings_of_aws(is_on=is_on).create(WORKSPACE, DESTINATION)
+    assert client("lambda").get_event_source_mapping(UUID=mapping_id)["State"] == state
 
 
 def test_deleting_leaves_neither_queue_nor_mapping(aws: None) -> None:

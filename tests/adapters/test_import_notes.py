@@ -48,7 +48,10 @@ def dynamodb() -> Iterator[Any]:
 def test_what_is_noted_fan_out_reads_and_no_change_takes_away(dynamodb: Any) -> None:
     store = ConfigStore(Place(TABLE, "penstock-test-audit", REGION))
     assert not store.commit([Create(ITEM)], None)
-    assert ImportNotes(dynamodb, TABLE).note(WORKSPACE, DESTINATION, URL, "other")
+    notes = ImportNotes(dynamodb, TABLE)
+    assert notes.note_mapping(WORKSPACE, DESTINATION, "other")
+    assert RouteTable(dynamodb, TABLE).read(WORKSPACE)[0].import_queue_url is None
+    assert notes.note_queue(WORKSPACE, DESTINATION, URL)
     assert not store.commit([Change(ITEM, msgspec.structs.replace(ITEM, name="Other"))], None)
     (route,) = RouteTable(dynamodb, TABLE).read(WORKSPACE)
     assert (route.name, route.queue_url, route.import_queue_url) == ("Other", url_of(DESTINATION), URL)
@@ -57,7 +60,9 @@ def test_what_is_noted_fan_out_reads_and_no_change_takes_away(dynamodb: Any) -> 
 
 
 def test_nothing_is_noted_of_a_destination_that_is_gone(dynamodb: Any) -> None:
-    assert not ImportNotes(dynamodb, TABLE).note(WORKSPACE, DESTINATION, URL, "other")
+    notes = ImportNotes(dynamodb, TABLE)
+    assert not notes.note_mapping(WORKSPACE, DESTINATION, "other")
+    assert not notes.note_queue(WORKSPACE, DESTINATION, URL)
     assert "Item" not in dynamodb.get_item(
         TableName=TABLE, Key={"workspace_id": {"S": WORKSPACE}, "sk": {"S": f"destination#{DESTINATION}"}}
     )
@@ -65,4 +70,4 @@ def test_nothing_is_noted_of_a_destination_that_is_gone(dynamodb: Any) -> None:
 
 def test_a_table_that_does_not_answer_is_unavailable(dynamodb: Any) -> None:
     with pytest.raises(StoreUnavailable):
-        ImportNotes(dynamodb, "absent").note(WORKSPACE, DESTINATION, URL, "other")
+        ImportNotes(dynamodb, "absent").note_queue(WORKSPACE, DESTINATION, URL)

@@ -19,18 +19,24 @@ class ImportNotes:
         self._client = client
         self._table = table
 
-    def note(self, workspace_id: str, destination_id: str, queue_url: str, mapping_id: str) -> bool:
-        """False where the destination is gone. Its version stays: nobody changes these by hand.
+    def note_mapping(self, workspace_id: str, destination_id: str, mapping_id: str) -> bool:
+        """False where the destination is gone. Raises `StoreUnavailable`."""
+        return self._noted(workspace_id, destination_id, "import_mapping_id", mapping_id)
 
-        Raises `StoreUnavailable`.
-        """
+    def note_queue(self, workspace_id: str, destination_id: str, queue_url: str) -> bool:
+        """False where the destination is gone. Raises `StoreUnavailable`."""
+        return self._noted(workspace_id, destination_id, "import_queue_url", queue_url)
+
+    def _noted(self, workspace_id: str, destination_id: str, name: str, value: str) -> bool:
+        """The item's version stays: nobody changes these by hand."""
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key={"workspace_id": {"S": workspace_id}, "sk": {"S": f"destination#{destination_id}"}},
-                UpdateExpression="SET import_queue_url = :url, import_mapping_id = :mapping",
+                UpdateExpression="SET #name = :value",
                 ConditionExpression="attribute_exists(sk)",
-                ExpressionAttributeValues={":url": {"S": queue_url}, ":mapping": {"S": mapping_id}},
+                ExpressionAttributeNames={"#name": name},
+                ExpressionAttributeValues={":value": {"S": value}},
             )
         except ClientError as error:
             if error.response["Error"]["Code"] == REFUSED:

@@ -20,12 +20,13 @@ BATCH_SIZE = 10
 
 @dataclass(frozen=True)
 class MappingPlan:
-    """What every mapping is made with. The queue lies in the function's own account and region."""
+    """What every mapping is made with, on or off. The queue lies in the function's own account and region."""
 
     stage: str
     queue_prefix: str
     function_arn: str
     concurrency: int
+    is_on: bool = True
 
     def queue_arn(self, destination_id: str) -> str:
         _, partition, _, region, account, *_ = self.function_arn.split(":")
@@ -63,7 +64,7 @@ class QueueMapping:
         return self._client.create_event_source_mapping(
             EventSourceArn=self._plan.queue_arn(destination_id),
             FunctionName=self._plan.function_arn,
-            Enabled=True,
+            Enabled=self._plan.is_on,
             BatchSize=BATCH_SIZE,
             FunctionResponseTypes=["ReportBatchItemFailures"],
             ScalingConfig={"MaximumConcurrency": self._plan.concurrency},

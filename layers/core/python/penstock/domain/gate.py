@@ -228,6 +228,11 @@ def resumed(gate: Gate, actor: str, now: float) -> Gate:
     return replace(gate, probes=0, next_probe_at=now) if gate.state is GateState.CLOSED else gate
 
 
+def unsure(gate: Gate) -> Gate:
+    """Another mapping was made: somebody has to look whether all do what the gate wants."""
+    return replace(gate, mapped=gate.mapped._replace(settled=False))
+
+
 def probing(gate: Gate, now: float) -> Gate:
     """Nobody else probes until it is over, or whoever does is gone."""
     return replace(gate, state=GateState.PROBING, next_probe_at=now + PROBE_TAKES_S)

@@ -160,17 +160,37 @@ def tend_all(keys: Iterable[Key], ports: Ports) -> dict[Key, str | Unavailable]:
 
 def tend(workspace: str, destination: str, ports: Ports) -> str:
     """Do all that a gate says is due; its state then. Raises `Unavailable`: whatever is left is overdue soon."""
+    for _ in range(TRIES - 1):
+        try:
+            return _tended(workspace, destination, ports)
+        except StoreChanged:
+            continue  # somebody else has changed it meanwhile: what is due now is another thing
+    return _tended(workspace, destination, ports)
+
+
+def _tended(workspace: str, destination: str, ports: Ports) -> str:
+    """The gate is read first: of a mapping that was made before its note in the gate, the destination tells then."""
+    gate = ports.book.read(workspace, destination)
     item = ports.store.find(Destination, workspace, destination)
     if item is None:
         ports.book.forget(workspace, destination)
         ports.overflow.forget(workspace, destination)
         return "deleted"
-    for _ in range(TRIES - 1):
-        try:
-            return _Keeper(item, ports).tended().state.value
-        except StoreChanged:
-            continue  # somebody else has changed it meanwhile: what is due now is another thing
-    return _Keeper(item, ports).tended().state.value
+    return _Keeper(item, ports).tended(gate).state.value
+
+
+class _Tried(NamedTuple):
+    """What a probe showed of one queue; `again` are the receipts of the jobs to be tried again."""
+
+    url: str = ""
+    received: int = 0
+    delivered: int = 0
+    again: tuple[str, ...] = ()
+    waiting: int = 0
+
+    @property
+    def probed(self) -> Probed:
+        return Probed(self.received, len(self.again), self.delivered, self.waiting)
 
 
 @dataclass(frozen=True)
@@ -180,8 +200,7 @@ class _Keeper:
     item: Destination
     ports: Ports
 
-    def tended(self) -> Gate:
-        gate = self.ports.book.read(self.item.workspace_id, self.item.id)
+    def tended(self, gate: Gate) -> Gate:
         now = self.ports.clock()
         gate = self._told(self._switched(self._saved(gate, gates.rested(gate, now))))
         if gate.is_parking_due(now):

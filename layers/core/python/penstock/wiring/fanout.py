@@ -19,6 +19,7 @@ from penstock.adapters.chores import ChoreQueue
 from penstock.adapters.dedup_table import DedupTable
 from penstock.adapters.destination_queue import DestinationQueues
 from penstock.adapters.event_stream import KinesisStream
+from penstock.adapters.gate_table import GateTable
 from penstock.adapters.home_table import HomeTable
 from penstock.adapters.import_notes import ImportNotes
 from penstock.adapters.overflow_table import OverflowTable
@@ -30,7 +31,7 @@ from penstock.adapters.receipts import ReceiptTable
 from penstock.adapters.routes import RouteTable
 from penstock.domain.sigv4 import Signer
 from penstock.settings import Settings
-from penstock.steps import keep_order, measure
+from penstock.steps import equip_imports, keep_order, measure
 from penstock.steps.equip_imports import ImportQueues
 from penstock.steps.fan_out import MOST_QUEUES_AT_ONCE, Ports
 from penstock.steps.look_up import LookUp
@@ -86,12 +87,15 @@ def _overflow(dynamodb: Any) -> OverflowTable:
 
 def _imports(dynamodb: Any) -> ImportQueues:
     stage, prefix = given().stage, given().queue_prefix
-    plan = MappingPlan(stage, prefix, given().deliver_function_arn, given().deliver_concurrency)
-    return ImportQueues(
+    plan = MappingPlan(stage, prefix, given().deliver_function_arn, given().deliver_concurrency, is_on=False)
+    equipping = equip_imports.Ports(
         QueueProvision(_client("sqs", STORES), stage, prefix, given().visibility_timeout_s),
         QueueMapping(_client("lambda", STORES), plan, time.sleep),
         ImportNotes(dynamodb, given().config_table),
+        GateTable(dynamodb, given().gates_table, time.time),
+        ChoreQueue(_client("sqs", QUEUES), given().chores_url),
     )
+    return ImportQueues(equipping)
 
 
 def _order(dynamodb: Any, threads: Executor) -> keep_order.Ports:
