@@ -112,6 +112,39 @@ def test_jobs_that_are_hidden_are_waited_for(world: World) -> None:
     assert (world.gate.state, world.probes) == (GateState.CLOSED, [])
 
 
+def test_where_only_imports_wait_a_gate_is_probed_with_those(world: World) -> None:
+    imported = world.equip_for_imports()
+    for number, user in enumerate(("ada", "grace", "alan")):
+        imported.take(user, f"job-{number}", "{}")
+    world.close()
+    world.pass_(200)
+    assert world.gate.state is GateState.CLOSED
+    assert {tuple(groups) for _, groups in world.probes} == {("ada", "grace", "alan")}
+    wakes_at = imported.wakes_at()
+    assert wakes_at is not None and wakes_at <= world.clock.now + 60
+    world.down = lambda _: False
+    world.pass_(61)
+    assert (world.gate.state, world.told()[-1]["reason"], imported.held) == (GateState.OPEN, "delivered", [])
+
+
+def test_imports_that_are_hidden_are_waited_for(world: World) -> None:
+    imported = world.equip_for_imports()
+    imported.take("ada", "job", "{}")
+    imported.receive()
+    world.close()
+    world.pass_(40)
+    assert (world.gate.state, world.probes) == (GateState.CLOSED, [])
+
+
+def test_no_import_is_tried_while_there_is_anything_else_to_try(world: World) -> None:
+    imported = world.equip_for_imports()
+    imported.take("ada", "job", "{}")
+    world.send("grace")
+    world.close()
+    world.pass_(200)
+    assert {tuple(groups) for _, groups in world.probes} == {("grace",)}
+
+
 def test_a_paused_gate_is_neither_probed_nor_opened_and_its_mapping_stays_off(world: World) -> None:
     world.send("ada")
     world.close()

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from penstock.domain import gate as gates
-from penstock.domain.config import Change
 from penstock.domain.dedup import Owner
-from penstock.domain.destinations import Destination, import_name
-from penstock.domain.gate import Gate, GateState, Mapped
+from penstock.domain.destinations import import_name
+from penstock.domain.gate import Gate, GateState
 from penstock.domain.job import encode_job, group_of
-from penstock.domain.overflow import PARKED_AFTER_S, REFILLED_EVERY_S, LaneKey, Limits
+from penstock.domain.overflow import PARKED_AFTER_S, REFILLED_EVERY_S, LaneKey, Limits, QueueKey
 from penstock.steps.fan_out import Message
 from penstock.steps.keep_gates import Received, Sent, tend, tick
 from penstock.steps.keep_overflow import KeepOverflow
@@ -38,15 +37,6 @@ class Hub(World):
             return Sent(frozenset(job.id for job in jobs), 0)
         self.taken += [number_in(job.body) for job in jobs]
         return Sent(frozenset(), len(jobs))
-
-    def equip_for_imports(self) -> str:
-        before = self.store.find(Destination, *KEY)
-        assert before is not None
-        url = url_of(import_name(DESTINATION))
-        self.queues.make(url)
-        self.store.commit([Change(before, gates.replace(before, import_queue_url=url, import_mapping_id="m"))], None)
-        self.switch.mappings["m"] = Mapped()
-        return url
 
     def put(self, *numbers: int) -> None:
         for each in messages(*numbers):
@@ -163,8 +153,7 @@ def test_while_a_gate_is_shut_nothing_comes_back(hub: Hub) -> None:
 
 def test_imports_are_parked_and_put_back_with_a_destinations_other_jobs(hub: Hub) -> None:
     hub.put(*range(3))
-    url = hub.equip_for_imports()
-    imported = hub.queues.queues[url]
+    imported = hub.equip_for_imports()
     for each in messages(*range(10, 20)):
         imported.take(each.group, each.id, each.body)
     hub.pause()
@@ -179,6 +168,31 @@ def test_imports_are_parked_and_put_back_with_a_destinations_other_jobs(hub: Hub
     assert hub.taken == in_order(3)
     assert [number_in(each.body) for each in imported.held] == [str(number) for number in range(10, 20)]
     assert (hub.waiting.states, hub.waiting.turns) == ({}, {})
+
+
+def test_imports_that_are_all_outside_their_queue_are_what_a_gate_is_probed_with_if_nothing_else_is_there(
+    hub: Hub,
+) -> None:
+    imported = hub.equip_for_imports()
+    for each in messages(*range(5)):
+        imported.take(each.group, each.id, each.body)
+    hub.close()
+    hub.sleep(PARKED_AFTER_S)
+    hub.wait(300)
+    assert hub.gate.state is GateState.CLOSED
+    assert [number_in(each.body) for each in imported.held] == in_order(2)
+    hub.is_down = False
+    hub.wait(61)
+    assert (hub.gate.state, hub.taken) == (GateState.OPEN, in_order(2))
+    hub.wait(100)
+    assert [number_in(each.body) for each in imported.held] == ["2", "3", "4"]
+
+
+def test_a_lane_from_which_nothing_comes_back_keeps_no_gate_closed_for_long(hub: Hub) -> None:
+    hub.waiting.open(LANE, ADA)
+    hub.close()
+    hub.wait(100)
+    assert (hub.gate.state, hub.waiting.states) == (GateState.OPEN, {})
 
 
 def test_what_waits_for_a_destination_that_is_no_more_is_dropped(hub: Hub) -> None:

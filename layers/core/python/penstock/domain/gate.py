@@ -96,7 +96,7 @@ class Mapped(NamedTuple):
 class Probed(NamedTuple):
     """What a probe found: jobs that it received, those of them to be tried again, events that were delivered.
 
-    `waiting` are the jobs that are in the queue nevertheless, hidden or not.
+    `waiting` are the jobs that are there nevertheless, hidden or outside their queue; zero only where there is none.
     """
 
     received: int

@@ -105,8 +105,8 @@ class Overflow(Protocol):
     def park(self, queues: Sequence[QueueKey], parking: int) -> bool:
         """Move the queues' jobs there; whether all of them are."""
 
-    def is_elsewhere(self, queue: QueueKey) -> bool:
-        """Whether a queue is empty, and there are jobs outside it."""
+    def has_lanes(self, queue: QueueKey) -> bool:
+        """Whether there are jobs outside a queue that are to come back to it."""
 
     def refill(self, queue: QueueKey) -> bool: ...
 
@@ -267,26 +267,34 @@ class _Keeper:
             gate = self._parked(gate, is_to_flow=True)
             if gate.has_parked:
                 return gate
-        claimed = self._begun(gate)
-        probed, again = self._tried()
+        claimed, tried = self._tried(self._saved(gate, gates.probing(gate, self.ports.clock())))
         now = self.ports.clock()
-        after = gates.after_probe(claimed, probed, now)
+        after = gates.after_probe(claimed, tried.probed, now)
         if after.next_probe_at is None:
             return self._saved(claimed, after)
-        self._hide(again, after.next_probe_at - now)
+        self._hide(tried, after.next_probe_at - now)
         saved = self._saved(claimed, after)
         self._later(after.next_probe_at - now)
         return saved
 
-    def _begun(self, gate: Gate) -> Gate:
-        """Of a queue that is empty because all of it is elsewhere some is put back first, to have a thing to try."""
-        live, *_ = self._queues
-        begun = gates.probing(gate, self.ports.clock())
-        if not self.ports.overflow.is_elsewhere(live):
-            return self._saved(gate, begun)
-        claimed = self._saved(gate, gates.put_back(begun, self.ports.clock()))
-        self.ports.overflow.refill(live)
-        return claimed
+    def _tried(self, gate: Gate) -> tuple[Gate, _Tried]:
+        """What the first of its queues showed that has a job to try.
+
+        Of a queue that is empty because all of it is elsewhere some is put back first.
+        """
+        waiting = 0
+        for queue in self._queues:
+            tried = self._tried_of(queue.url)
+            if not tried.received:
+                inside, is_outside = self.ports.queue.waiting(queue.url), self.ports.overflow.has_lanes(queue)
+                waiting += inside + is_outside
+                if is_outside and not inside:
+                    gate = self._saved(gate, gates.put_back(gate, self.ports.clock()))
+                    self.ports.overflow.refill(queue)
+                    tried = self._tried_of(queue.url)
+            if tried.received:
+                return gate, tried
+        return gate, _Tried(waiting=waiting)
 
     def _parked(self, gate: Gate, is_to_flow: bool = False) -> Gate:
         """Its queues' jobs, as far as time goes; `is_to_flow` where it is done for that, so that nothing stays behind.
@@ -314,12 +322,9 @@ class _Keeper:
         elif self.ports.overflow.refill_in_turn(*of, self._queues):
             self._later(REFILLED_EVERY_S)
 
-    def _tried(self) -> tuple[Probed, list[str]]:
-        """What a probe found, and the receipts of the jobs to be tried again.
-
-        A queue hands out as many jobs as it can of the first user, so it is asked again until there are some of others.
-        """
-        queue, url = self.ports.queue, self.item.queue_url
+    def _tried_of(self, url: str) -> _Tried:
+        """A queue hands out as many jobs as it can of the first user: it is asked again until there are some of others."""
+        queue = self.ports.queue
         groups: set[str] = set()
         again: list[str] = []
         received = delivered = 0
@@ -336,14 +341,13 @@ class _Keeper:
             groups |= {job.group for job in jobs}
             if delivered or len(groups) >= ENOUGH_GROUPS:
                 break
-        waiting = 0 if received else queue.waiting(url)
-        return Probed(received, len(again), delivered, waiting), again
+        return _Tried(url, received, delivered, tuple(again))
 
-    def _hide(self, receipts: Sequence[str], wait_s: float) -> None:
+    def _hide(self, tried: _Tried, wait_s: float) -> None:
         """Until the next probe, and no longer: what deliver would have them wait grows with every try."""
-        waits = [(receipt, math.ceil(wait_s)) for receipt in receipts]
+        waits = [(receipt, math.ceil(wait_s)) for receipt in tried.again]
         for first in range(0, len(waits), 10):
-            self.ports.queue.hide(self.item.queue_url, waits[first : first + 10])
+            self.ports.queue.hide(tried.url, waits[first : first + 10])
 
     def _later(self, delay_s: float) -> None:
         self.ports.chores.send([Chore(self.item.workspace_id, self.item.id, delay_s)])

@@ -56,10 +56,9 @@ class KeepOverflow:
         are_whole = [is_parked_whole(Shut(queue, parking), ports) for queue in queues]
         return all(are_whole)
 
-    def is_elsewhere(self, queue: QueueKey) -> bool:
-        """Whether a queue is empty, and there are jobs outside it."""
-        has_lanes = bool(self._overflow.lanes(queue.workspace, queue.name, 1))
-        return has_lanes and self._emptied.waiting(queue.url) == 0
+    def has_lanes(self, queue: QueueKey) -> bool:
+        """Whether there are jobs outside a queue that are to come back to it."""
+        return bool(self._overflow.lanes(queue.workspace, queue.name, 1))
 
     def refill(self, queue: QueueKey) -> bool:
         """One round; whether there are lanes to come back to."""
