@@ -69,6 +69,7 @@ FULL = Gate(
     untold=gates.paused(closed(), "holiday", "tok_a", NOW).untold,
     parking=NOW - 0.123,
     park_at=NOW + 15,
+    is_parking=True,
 )
 
 

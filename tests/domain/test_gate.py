@@ -100,6 +100,22 @@ def test_a_paused_gate_is_never_due_for_a_probe() -> None:
     assert gate.hold_s(NOW + 1e9) == 60
 
 
+def test_a_parked_gate_that_is_resumed_waits_for_whoever_is_parking_and_for_nobody_else() -> None:
+    parked = Gate(state=GateState.PAUSED, mapped=Mapped(False), park_at=NOW + 3_600)
+    assert gates.resumed(parked, "tok_a", NOW + 5).may_park(NOW + 5)
+    begun = gates.parking(parked, NOW + 5)
+    resumed = gates.resumed(begun, "tok_a", NOW + 6)
+    assert not resumed.may_park(NOW + 70)
+    assert resumed.may_park(NOW + 5 + gates.PARKING_TAKES_S)
+    assert gates.left_off(begun, resumed, NOW + 7).may_park(NOW + 7)
+
+
+def test_who_left_off_parking_says_nothing_of_who_parks_after_that() -> None:
+    first = gates.parking(closed(), NOW)
+    second = gates.parking(first, NOW + gates.PARKING_TAKES_S)
+    assert gates.left_off(first, second, NOW + 80) == second
+
+
 def test_the_workspace_is_told_of_what_opens_closes_and_is_paused_and_not_of_probes() -> None:
     gate = gates.closed(Gate(), gates.CREDENTIALS, NOW)
     gate = gates.after_probe(gates.probing(gate, NOW + 15), Probed(1, 0, 1, 0), NOW + 16)

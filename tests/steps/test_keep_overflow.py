@@ -15,7 +15,7 @@ from penstock.domain.overflow import PARKED_AFTER_S, REFILLED_EVERY_S, LaneKey, 
 from penstock.steps.fan_out import Message
 from penstock.steps.keep_gates import Received, Sent, tend, tick
 from penstock.steps.keep_overflow import KeepOverflow
-from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, event, job_of, run_of, url_of
+from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, event, job_of, run_of
 from tests.gate_world import KEY, World
 
 ADA = Owner(WORKSPACE, SOURCE, group_of(SOURCE, "ada"))
@@ -99,6 +99,50 @@ def test_a_destination_that_is_paused_for_long_has_its_queue_parked_and_nothing_
     hub.wait(600)
     assert (hub.gate.state, hub.mapped.on, hub.taken) == (GateState.OPEN, True, in_order(25))
     assert (hub.waiting.states, hub.waiting.turns) == ({}, {})
+
+
+def parked_and_paused(hub: Hub) -> None:
+    hub.put(*range(25))
+    hub.pause()
+    tend(*KEY, hub.ports())
+    hub.sleep(PARKED_AFTER_S + 1)
+    assert (hub.queue.held, hub.gate.has_parked, hub.gate.is_parking) == ([], True, False)
+
+
+def test_a_destination_that_is_resumed_with_all_of_its_queue_parked_flows_at_once(hub: Hub) -> None:
+    parked_and_paused(hub)
+    hub.put(25)
+    hub.resume()
+    assert (hub.gate.state, hub.mapped.on, hub.gate.has_parked) == (GateState.OPEN, True, False)
+    hub.is_down = False
+    hub.wait(600)
+    assert hub.taken == in_order(26)
+
+
+def test_a_destination_that_is_resumed_while_its_queue_is_being_parked_flows_as_soon_as_that_ends(hub: Hub) -> None:
+    parked_and_paused(hub)
+    hub.put(25)
+
+    class Resumed(KeepOverflow):
+        def park(self, queues: Sequence[QueueKey], parking: int) -> bool:
+            if hub.gate.state is GateState.PAUSED:
+                hub.resume()
+                assert not hub.mapped.on
+            return super().park(queues, parking)
+
+    hub.clock.now += gates.LOOKED_AFTER_S
+    tend(*KEY, hub.ports(overflow=Resumed(hub.waiting, hub.queues, hub.filled, hub.clock)))
+    assert (hub.gate.state, hub.mapped.on, hub.queue.held) == (GateState.OPEN, True, [])
+
+
+def test_where_whoever_was_parking_is_gone_a_resumed_destination_flows_once_that_is_known(hub: Hub) -> None:
+    parked_and_paused(hub)
+    hub.gates.save(*KEY, hub.gate, gates.parking(hub.gate, hub.clock.now))
+    hub.resume()
+    hub.wait(gates.PARKING_TAKES_S - 5)
+    assert not hub.mapped.on
+    hub.wait(gates.OVERDUE_S + 66)
+    assert hub.mapped.on
 
 
 def test_a_mapping_stays_off_until_all_is_parked_if_anything_was(hub: Hub) -> None:

@@ -26,7 +26,7 @@ EVERYBODYS = "operator"  # the partition of the index: the gatekeeper looks afte
 PAGE = 100
 REFUSED = "ConditionalCheckFailedException"
 STRIKES = ("strikes", "struck_at")
-SOMETIMES = ("next_probe_at", "slow_at", "calm_since", "untold", "park_at", "attention", "attend_at")
+SOMETIMES = ("next_probe_at", "slow_at", "calm_since", "untold", "park_at", "is_parking", "attention", "attend_at")
 OPEN = {"S": GateState.OPEN.value}
 
 _changes = msgspec.json.Decoder(tuple[GateChange, ...]).decode
@@ -183,6 +183,8 @@ def _attributes(gate: Gate) -> dict[str, Any]:
     for name in ("next_probe_at", "slow_at", "calm_since", "park_at"):
         if getattr(gate, name) is not None:
             found[name] = _number(getattr(gate, name))
+    if gate.is_parking:
+        found["is_parking"] = {"BOOL": True}
     if gate.untold:
         found["untold"] = {"S": msgspec.json.encode(gate.untold).decode()}
     return found
@@ -208,6 +210,7 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         untold=_changes(item["untold"]["S"]) if "untold" in item else (),
         parking=_time(item, "parking") or 0.0,
         park_at=_time(item, "park_at"),
+        is_parking="is_parking" in item,
         version=int(item["version"]["N"]),
     )
 

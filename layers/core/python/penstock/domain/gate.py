@@ -121,7 +121,8 @@ class Gate(Struct, frozen=True):
     `probes` have failed since it closed, and the next is due at `next_probe_at`. `slow_at` is when the destination was
     last seen slow on the fast lane, `calm_since` since when it is quick on the slow one. `untold` are changes that
     nobody was told of yet. `parking` names what is parked of its queue: by when it was shut, or when jobs were last put
-    back for a probe. Once anything is parked under it `park_at` says when somebody goes on with that.
+    back for a probe. Once anything is parked under it `park_at` says when somebody goes on with that; `is_parking` where
+    somebody is at it now, until then at most.
     """
 
     state: GateState = GateState.OPEN
@@ -138,6 +139,7 @@ class Gate(Struct, frozen=True):
     untold: tuple[GateChange, ...] = ()
     parking: float = 0.0
     park_at: float | None = None
+    is_parking: bool = False
     version: int = 0
 
     def hold_s(self, now: float) -> float | None:
@@ -240,7 +242,13 @@ def probing(gate: Gate, now: float) -> Gate:
 
 def parking(gate: Gate, now: float) -> Gate:
     """Nobody else begins to park until it is over, or whoever does is gone."""
-    return replace(gate, park_at=now + PARKING_TAKES_S)
+    return replace(gate, park_at=now + PARKING_TAKES_S, is_parking=True)
+
+
+def left_off(begun: Gate, found: Gate, now: float) -> Gate:
+    """What was found of a gate whose parking began and came to no end: nobody is at it now, others may go on."""
+    is_same = found.is_parking and found.park_at == begun.park_at
+    return replace(found, park_at=now, is_parking=False) if is_same else found
 
 
 def after_parking(gate: Gate, is_whole: bool, is_to_flow: bool, now: float) -> Gate:
@@ -249,8 +257,8 @@ def after_parking(gate: Gate, is_whole: bool, is_to_flow: bool, now: float) -> G
     If something is to flow then, it may: what comes to the queue from now on is of other users, or behind all of it.
     """
     if is_whole and is_to_flow:
-        return replace(gate, park_at=None)
-    after = replace(gate, park_at=now + (LOOKED_AFTER_S if is_whole else PARKED_ON_AFTER_S))
+        return replace(gate, park_at=None, is_parking=False)
+    after = replace(gate, park_at=now + (LOOKED_AFTER_S if is_whole else PARKED_ON_AFTER_S), is_parking=False)
     if gate.state is GateState.PAUSED or gate.state is GateState.OPEN:
         return after
     return replace(after, state=GateState.CLOSED, next_probe_at=now + PARKED_ON_AFTER_S)
@@ -258,7 +266,7 @@ def after_parking(gate: Gate, is_whole: bool, is_to_flow: bool, now: float) -> G
 
 def put_back(gate: Gate, now: float) -> Gate:
     """Jobs go back to the queue from now on: what of it is parked after that goes before what was parked until now."""
-    return replace(gate, parking=_parking_after(gate, now), park_at=None)
+    return replace(gate, parking=_parking_after(gate, now), park_at=None, is_parking=False)
 
 
 def after_probe(gate: Gate, probed: Probed, now: float) -> Gate:
@@ -333,6 +341,7 @@ def _moved(gate: Gate, state: GateState, reason: str, now: float, actor: str = G
     before = GateState.CLOSED if gate.state is GateState.PROBING else gate.state
     shuts = state is not GateState.OPEN and gate.state is GateState.OPEN and gate.mapped.on
     told = GateChange(before.value, state.value, reason, now, actor)
+    is_at_it = gate.is_parking and not shuts
     return replace(
         gate,
         state=state,
@@ -344,7 +353,8 @@ def _moved(gate: Gate, state: GateState, reason: str, now: float, actor: str = G
         next_probe_at=None,
         untold=(*gate.untold, told),
         parking=_parking_after(gate, now) if shuts else gate.parking,
-        park_at=None if shuts or gate.park_at is None else min(gate.park_at, now + PARKING_TAKES_S),
+        park_at=None if shuts or gate.park_at is None else gate.park_at if is_at_it else min(gate.park_at, now),
+        is_parking=is_at_it,
     )
 
 

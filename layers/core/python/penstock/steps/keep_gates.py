@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -302,11 +303,21 @@ class _Keeper:
         That it has begun is noted first: nothing flows from then on before all of it is done.
         """
         begun = self._saved(gate, gates.parking(gate, self.ports.clock()))
-        is_whole = self.ports.overflow.park(self._queues, round(begun.parking * 1000))
-        parked = self._saved(begun, gates.after_parking(begun, is_whole, is_to_flow, self.ports.clock()))
+        try:
+            is_whole = self.ports.overflow.park(self._queues, round(begun.parking * 1000))
+            parked = self._saved(begun, gates.after_parking(begun, is_whole, is_to_flow, self.ports.clock()))
+        except Unavailable:
+            with suppress(Unavailable):
+                self._left_off(begun)
+            raise
         if not is_whole or (parked.state is GateState.CLOSED and not is_to_flow):
             self._later(gates.PARKED_ON_AFTER_S)
         return parked
+
+    def _left_off(self, begun: Gate) -> None:
+        """Whoever has changed the gate meanwhile, so that it flows, does not have to wait until this one must be dead."""
+        found = self.ports.book.read(self.item.workspace_id, self.item.id)
+        self._saved(found, gates.left_off(begun, found, self.ports.clock()))
 
     @property
     def _queues(self) -> list[QueueKey]:
