@@ -15,6 +15,7 @@ from penstock.domain.overflow import (
     LaneKey,
     LaneState,
     Stored,
+    Turn,
     appended_place,
     name_of,
     parked_place,
@@ -27,7 +28,8 @@ from penstock.errors import StoreUnavailable
 class MemoryOverflow:
     """`marks` are the keys that have an overflowing lane, by owner: the names of the queues.
 
-    `turns` are destinations' turns: when the next is, and when a lane was last opened.
+    `turns` are destinations' turns: when the next is, and when a lane was last opened; `reached` which lane of each of
+    its queues was looked at last.
     """
 
     clock: Callable[[], float]
@@ -36,6 +38,7 @@ class MemoryOverflow:
     marks: dict[Owner, set[str]] = field(default_factory=lambda: defaultdict(set))
     recent: dict[LaneKey, list[str]] = field(default_factory=lambda: defaultdict(list))
     turns: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    reached: dict[tuple[str, str], dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
     def open(self, lane: LaneKey, owner: Owner) -> None:
         key = (lane.workspace, lane.destination.removesuffix(IMPORTS))
@@ -67,8 +70,9 @@ class MemoryOverflow:
         for number, job in enumerate(jobs, known.parked + 1):
             self.jobs[lane][parked_place(parking, number)] = (job.id, job.body)
 
-    def lanes(self, workspace: str, destination: str, most: int) -> list[LaneKey]:
-        found = sorted(lane for lane in self.states if lane[:2] == (workspace, destination))
+    def lanes(self, workspace: str, destination: str, most: int, after: str = "") -> list[LaneKey]:
+        theirs = (lane for lane in self.states if lane[:2] == (workspace, destination))
+        found = sorted(lane for lane in theirs if lane.group > after)
         return found[:most]
 
     def state(self, lane: LaneKey) -> LaneState | None:
@@ -101,17 +105,23 @@ class MemoryOverflow:
             self.recent.pop(lane, None)
         return len(places) < most
 
-    def take_turn(self, workspace: str, destination: str, again_s: float) -> bool:
+    def take_turn(self, workspace: str, destination: str, again_s: float) -> Turn | None:
         turn_at, opened_at = self.turns.get((workspace, destination), (float("inf"), 0.0))
         if turn_at > self.clock() + EARLY_S:
-            return False
+            return None
         self.turns[workspace, destination] = (self.clock() + again_s, opened_at)
-        return True
+        return Turn(dict(self.reached[workspace, destination]))
+
+    def reach(self, lane: LaneKey) -> None:
+        key = (lane.workspace, lane.destination.removesuffix(IMPORTS))
+        if key in self.turns:
+            self.reached[key][lane.destination] = lane.group
 
     def end_turns(self, workspace: str, destination: str) -> None:
         _, opened_at = self.turns.get((workspace, destination), (0.0, float("inf")))
         if opened_at <= self.clock() - OPENED_LATELY_S:
             del self.turns[workspace, destination]
+            self.reached.pop((workspace, destination), None)
 
     def due(self, now: float) -> list[tuple[str, str]]:
         """Destinations that the tick sends a chore for."""

@@ -15,7 +15,7 @@ from penstock import tables
 from penstock.adapters.gate_table import GateTable
 from penstock.adapters.overflow_table import OverflowTable
 from penstock.domain.dedup import Owner
-from penstock.domain.overflow import LaneKey, LaneState, Stored, appended_place, parked_place
+from penstock.domain.overflow import LaneKey, LaneState, Stored, Turn, appended_place, parked_place
 from penstock.errors import StoreUnavailable
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE
 from tests.control_api import REGION, make_tables
@@ -148,6 +148,37 @@ def test_the_lanes_of_a_destination_are_found_and_no_others(overflow: Any) -> No
     assert len(overflow.lanes(WORKSPACE, DESTINATION, 1)) == 1
 
 
+def test_lanes_are_found_from_one_of_them_on(overflow: Any) -> None:
+    lanes = [LANE._replace(group=f"group-{number}") for number in range(5)]
+    for lane in lanes:
+        overflow.open(lane, ADA)
+    overflow.open(LaneKey(WORKSPACE, f"{DESTINATION}-import", "group-9"), ADA)
+    assert overflow.lanes(WORKSPACE, DESTINATION, 2) == lanes[:2]
+    assert overflow.lanes(WORKSPACE, DESTINATION, 2, "group-1") == lanes[2:4]
+    assert overflow.lanes(WORKSPACE, DESTINATION, 9, "group-3") == lanes[4:]
+    assert overflow.lanes(WORKSPACE, DESTINATION, 9, "group-4") == []
+
+
+def test_which_lane_of_a_queue_was_looked_at_last_is_known_at_the_next_turn_and_no_longer(
+    overflow: Any, clock: Clock
+) -> None:
+    imports = LaneKey(WORKSPACE, f"{DESTINATION}-import", "group-c")
+    overflow.reach(LANE)
+    overflow.open(LANE, ADA)
+    overflow.open(imports, ADA)
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({})
+    overflow.reach(LANE)
+    overflow.reach(OTHER)
+    overflow.reach(imports)
+    clock.now += 15
+    expected = {DESTINATION: "group-b", f"{DESTINATION}-import": "group-c"}
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn(expected)
+    clock.now += 301
+    overflow.end_turns(WORKSPACE, DESTINATION)
+    overflow.open(LANE, ADA)
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({})
+
+
 def test_a_lane_is_released_as_it_was_seen_or_not_at_all(overflow: Any) -> None:
     overflow.open(LANE, ADA)
     overflow.append(LANE, jobs(1))
@@ -168,24 +199,24 @@ def test_a_lane_is_forgotten_some_jobs_at_a_time(overflow: Any) -> None:
 
 
 def test_a_destination_has_turns_from_its_first_lane_on_and_each_is_taken_once(overflow: Any, clock: Clock) -> None:
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is False
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is None
     overflow.open(LANE, ADA)
-    assert [overflow.take_turn(WORKSPACE, DESTINATION, 15.0) for _ in range(2)] == [True, False]
+    assert [overflow.take_turn(WORKSPACE, DESTINATION, 15.0) for _ in range(2)] == [Turn({}), None]
     clock.now += 10
     overflow.open(OTHER, ADA)
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is False
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is None
     clock.now += 5
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is True
-    assert overflow.take_turn("ws_bbbbbbbbbbbb", DESTINATION, 15.0) is False
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({})
+    assert overflow.take_turn("ws_bbbbbbbbbbbb", DESTINATION, 15.0) is None
 
 
 def test_turns_end_a_while_after_a_lane_was_opened(overflow: Any, clock: Clock) -> None:
     overflow.open(LANE, ADA)
     overflow.end_turns(WORKSPACE, DESTINATION)
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is True
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({})
     clock.now += 301
     overflow.end_turns(WORKSPACE, DESTINATION)
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is False
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is None
     overflow.end_turns(WORKSPACE, DESTINATION)
 
 
@@ -260,6 +291,7 @@ def test_an_outage_is_told() -> None:
         lambda: down.count(WORKSPACE, DESTINATION, 1),
         lambda: down.take_turn(WORKSPACE, DESTINATION, 1.0),
         lambda: down.end_turns(WORKSPACE, DESTINATION),
+        lambda: down.reach(LANE),
     ):
         with pytest.raises(StoreUnavailable):
             act()

@@ -11,7 +11,7 @@ from penstock.domain.dedup import Owner
 from penstock.domain.destinations import import_name
 from penstock.domain.gate import Gate, GateState
 from penstock.domain.job import encode_job, group_of
-from penstock.domain.overflow import PARKED_AFTER_S, REFILLED_EVERY_S, LaneKey, Limits, QueueKey
+from penstock.domain.overflow import LANES_AT_ONCE, PARKED_AFTER_S, REFILLED_EVERY_S, LaneKey, Limits, QueueKey
 from penstock.steps.fan_out import Message
 from penstock.steps.keep_gates import Received, Sent, tend, tick
 from penstock.steps.keep_overflow import KeepOverflow
@@ -184,6 +184,19 @@ def test_while_a_gate_is_open_jobs_come_back_every_15_seconds_however_many_chore
     assert len(hub.chores.waiting) <= 2
     hub.wait(600)
     assert (hub.taken, hub.waiting.states, hub.waiting.turns) == (in_order(40), {}, {})
+
+
+def test_of_more_lanes_than_one_round_takes_none_waits_for_others_to_end(hub: Hub) -> None:
+    hub.is_down = False
+    groups = [f"user-{number:03d}" for number in range(2 * LANES_AT_ONCE + 50)]
+    for group in groups:
+        lane = LANE._replace(group=group)
+        hub.waiting.open(lane, ADA._replace(group=group))
+        hub.waiting.append(lane, [Message(f"{group}-{number}", group, "{}") for number in range(40)])
+    hub.wait(60 + 3 * REFILLED_EVERY_S)
+    left = [len(hub.waiting.jobs[LANE._replace(group=group)]) for group in groups]
+    assert max(left) < 40
+    assert max(left) - min(left) <= 4
 
 
 def test_while_a_gate_is_shut_nothing_comes_back(hub: Hub) -> None:

@@ -22,6 +22,7 @@ from penstock.domain.overflow import (
     LaneKey,
     LaneState,
     Stored,
+    Turn,
     appended_place,
     name_of,
     parked_place,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LANE = "lane"
+REACHED = "reached_"  # by the name of a queue, the group of the lane that was looked at last
 OPERATOR = "operator"  # as the gates' index has it
 EARLY_S = 2.0  # by which clocks may differ
 OVERDUE_S = 20.0  # what a chore should have done by then, the tick does
@@ -111,15 +113,16 @@ class OverflowTable:
         first = int(found["parked"]["N"]) - len(jobs) + 1
         self._put(lane, [(parked_place(parking, number), job) for number, job in enumerate(jobs, first)])
 
-    def lanes(self, workspace: str, destination: str, most: int) -> list[LaneKey]:
-        """Lanes of a destination that overflow, so many at most."""
+    def lanes(self, workspace: str, destination: str, most: int, after: str = "") -> list[LaneKey]:
+        """Lanes of a destination that overflow, by their groups, so many at most of those behind `after`."""
+        of = tables.owner(workspace, destination)
         answer = self._asked(
             lambda: self._client.query(
                 TableName=self._table,
                 IndexName=tables.OVERFLOW_BY_DESTINATION,
-                KeyConditionExpression="#of = :of",
-                ExpressionAttributeNames={"#of": "of"},
-                ExpressionAttributeValues={":of": {"S": tables.owner(workspace, destination)}},
+                KeyConditionExpression="#of = :of AND #owner > :after",
+                ExpressionAttributeNames={"#of": "of", "#owner": "owner"},
+                ExpressionAttributeValues={":of": {"S": of}, ":after": {"S": f"{of}#{after}"}},
                 Limit=most,
             )
         )
@@ -163,7 +166,7 @@ class OverflowTable:
 
     def release(self, lane: LaneKey, seen: LaneState) -> bool:
         """Give the lane up, unless a job has come since it was seen."""
-        return self._if(
+        answer = self._if(
             lambda: self._client.delete_item(
                 TableName=self._table,
                 Key=_key(lane, LANE),
@@ -171,6 +174,7 @@ class OverflowTable:
                 ExpressionAttributeValues={":tail": _number(seen.tail), ":parked": _number(seen.parked)},
             )
         )
+        return answer is not None
 
     def forget(self, lane: LaneKey, most: int) -> bool:
         """Drop so many jobs of a lane, and the lane after the last of them; whether that is done."""
@@ -180,10 +184,10 @@ class OverflowTable:
             self._asked(lambda: self._client.delete_item(TableName=self._table, Key=_key(lane, LANE)))
         return len(places) < most
 
-    def take_turn(self, workspace: str, destination: str, again_s: float) -> bool:
-        """Whether it is a destination's turn; the next is so many seconds from now. One without lanes has none."""
+    def take_turn(self, workspace: str, destination: str, again_s: float) -> Turn | None:
+        """A destination's turn if it is one; the next is so many seconds from now. One without lanes has none."""
         now = self._clock()
-        return self._if(
+        answer = self._if(
             lambda: self._client.update_item(
                 TableName=self._gates_table,
                 Key=_turns(workspace, destination),
@@ -194,6 +198,21 @@ class OverflowTable:
                     ":next": _number(now + again_s),
                     ":attend_at": {"S": iso(now + again_s + OVERDUE_S)},
                 },
+                ReturnValues="ALL_NEW",
+            )
+        )
+        return None if answer is None else _turn(answer["Attributes"])
+
+    def reach(self, lane: LaneKey) -> None:
+        """Note which lane of a queue was looked at last, for the next turn."""
+        self._if(
+            lambda: self._client.update_item(
+                TableName=self._gates_table,
+                Key=_turns(lane.workspace, lane.destination),
+                UpdateExpression="SET #reached = :group",
+                ConditionExpression="attribute_exists(sk)",
+                ExpressionAttributeNames={"#reached": f"{REACHED}{lane.destination}"},
+                ExpressionAttributeValues={":group": {"S": lane.group}},
             )
         )
 
@@ -229,8 +248,8 @@ class OverflowTable:
         sets, values = "touched_at = :now", {":now": _number(self._clock()), ":count": _number(count)}
         if parking is not None:
             sets, values = f"{sets}, parking = :parking", values | {":parking": _number(parking)}
-        try:
-            answer = self._client.update_item(
+        answer = self._if(
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_key(lane, LANE),
                 UpdateExpression=f"SET {sets} ADD #counter :count",
@@ -239,13 +258,8 @@ class OverflowTable:
                 ExpressionAttributeValues=values,
                 ReturnValues="ALL_NEW",
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == REFUSED:
-                return None
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
-        return answer["Attributes"]
+        )
+        return None if answer is None else answer["Attributes"]
 
     def _put(self, lane: LaneKey, jobs: Sequence[tuple[str, Job]]) -> None:
         self._write(
@@ -316,17 +330,16 @@ class OverflowTable:
             )
         )
 
-    def _if(self, call: Callable[[], Any]) -> bool:
-        """Do what stands under a condition; whether that held."""
+    def _if(self, call: Callable[[], Any]) -> Any:
+        """What stands under a condition; None where that does not hold."""
         try:
-            call()
+            return call()
         except ClientError as error:
             if error.response["Error"]["Code"] == REFUSED:
-                return False
+                return None
             raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
         except BotoCoreError as error:
             raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
-        return True
 
     def _asked(self, call: Callable[[], Any]) -> Any:
         try:
@@ -353,6 +366,10 @@ def _turns(workspace: str, destination: str) -> dict[str, Any]:
     """Both of its queues have them together."""
     owner = tables.owner(workspace, destination.removesuffix(IMPORTS))
     return {"owner": {"S": owner}, "sk": {"S": tables.OVERFLOW_TURNS}}
+
+
+def _turn(item: dict[str, Any]) -> Turn:
+    return Turn({name.removeprefix(REACHED): each["S"] for name, each in item.items() if name.startswith(REACHED)})
 
 
 def _number(value: float) -> dict[str, str]:

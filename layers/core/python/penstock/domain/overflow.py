@@ -6,7 +6,7 @@ all others; and it forgets after fourteen days. Why the order holds: `docs/decis
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -68,6 +68,12 @@ class LaneState(NamedTuple):
     parked: int
     touched_at: float
     parking: int = 0
+
+
+class Turn(NamedTuple):
+    """A destination's turn: `reached` says, by the name of a queue, which group's lane was looked at last."""
+
+    reached: Mapping[str, str]
 
 
 def parked_id(message_id: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from penstock.domain.destinations import import_name
-from penstock.domain.overflow import REFILLED_EVERY_S, STANDARD, LaneKey, Limits, QueueKey
+from penstock.domain.overflow import REFILLED_EVERY_S, STANDARD, LaneKey, Limits, QueueKey, Turn
 from penstock.steps import park_queue, refill
 from penstock.steps.park_queue import Shut, is_parked_whole
 
@@ -24,8 +24,8 @@ PUT_OFF_S = 60.0
 class Overflow(park_queue.Overflow, refill.Overflow, Protocol):
     """Raises `StoreUnavailable`."""
 
-    def take_turn(self, workspace: str, destination: str, again_s: float) -> bool:
-        """Whether it is a destination's turn; the next is so many seconds from now. One without lanes has none."""
+    def take_turn(self, workspace: str, destination: str, again_s: float) -> Turn | None:
+        """A destination's turn if it is one; the next is so many seconds from now. One without lanes has none."""
 
     def end_turns(self, workspace: str, destination: str) -> None:
         """There are no lanes any more, unless one was opened of late."""
@@ -66,9 +66,10 @@ class KeepOverflow:
 
     def refill_in_turn(self, workspace: str, destination: str, queues: Sequence[QueueKey]) -> bool:
         """One round if it is the destination's turn; whether to come again after `REFILLED_EVERY_S`."""
-        if not self._overflow.take_turn(workspace, destination, REFILLED_EVERY_S):
+        turn = self._overflow.take_turn(workspace, destination, REFILLED_EVERY_S)
+        if turn is None:
             return False
-        have_more = [self.refill(queue) for queue in queues]
+        have_more = [refill.refill(queue, self._refill, turn.reached.get(queue.name, "")) for queue in queues]
         if any(have_more):
             return True
         self._overflow.end_turns(workspace, destination)

@@ -1,4 +1,7 @@
-"""Refill: put jobs of overflowing lanes back into their queue, in order, while it has room; give empty lanes up."""
+"""Refill: put jobs of overflowing lanes back into their queue, in order, while it has room; give empty lanes up.
+
+A round looks at some of the lanes and the next one at those behind them, so that none waits for others to end.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,11 @@ class Message(NamedTuple):
 class Overflow(Protocol):
     """Raises `StoreUnavailable`."""
 
-    def lanes(self, workspace: str, destination: str, most: int) -> Sequence[LaneKey]: ...
+    def lanes(self, workspace: str, destination: str, most: int, after: str = "") -> Sequence[LaneKey]:
+        """So many at most, by their groups, of those behind `after`."""
+
+    def reach(self, lane: LaneKey) -> None:
+        """Note which lane was looked at last, for the next turn."""
 
     def state(self, lane: LaneKey) -> LaneState | None: ...
 
@@ -71,15 +78,16 @@ class _Line:
         return not self.is_refused and self.taken < len(self.jobs)
 
 
-def refill(queue: QueueKey, ports: Ports) -> bool:
-    """One round; whether there are lanes left to come back to. Raises `Unavailable`.
+def refill(queue: QueueKey, ports: Ports, after: str = "") -> bool:
+    """One round, from the lane behind `after` on; whether there are lanes left to come back to. Raises `Unavailable`.
 
     A lane's jobs are forgotten only once the queue has them; what is sent again because of a crash, its queue knows.
     """
-    lanes = ports.overflow.lanes(queue.workspace, queue.name, LANES_AT_ONCE)
-    if not lanes:
+    first = ports.overflow.lanes(queue.workspace, queue.name, LANES_AT_ONCE + 1)
+    if not first:
         return False
     if ports.queues.waiting(queue.url) < ports.limits.refilled_below:
+        lanes = _next_lanes(first, after, ports.overflow)
         seen = {lane: ports.overflow.state(lane) for lane in lanes}
         lines = [_Line(lane, ports.overflow.stored(lane, ports.limits.refilled_at_once)) for lane in lanes]
         try:
@@ -92,6 +100,16 @@ def refill(queue: QueueKey, ports: Ports) -> bool:
         for line in lines:
             _release(line, seen[line.lane], ports)
     return True
+
+
+def _next_lanes(first: Sequence[LaneKey], after: str, overflow: Overflow) -> Sequence[LaneKey]:
+    """As many as one round looks at, round and round. Noted before they are: what ends a round ends not all of them."""
+    if len(first) <= LANES_AT_ONCE:
+        return first
+    behind = overflow.lanes(first[0].workspace, first[0].destination, LANES_AT_ONCE, after) if after else ()
+    found = list(dict.fromkeys([*behind, *first]))[:LANES_AT_ONCE]
+    overflow.reach(found[-1])
+    return found
 
 
 def _next_call(lines: Iterable[_Line]) -> list[_Line]:
