@@ -96,13 +96,13 @@ class World:
         for number, group in enumerate(groups):
             self.queue.take(group, f"job-{self.queue.numbers}-{number}", "{}")
 
-    def equip_for_imports(self, mapped: Mapped = Mapped()) -> Fifo:
+    def equip_for_imports(self) -> Fifo:
         """Its queue for imports, with a mapping."""
         before = self.store.find(Destination, *KEY)
         assert before is not None
         after = gates.replace(before, import_queue_url=IMPORT_URL, import_mapping_id=IMPORT_MAPPING)
         self.store.commit([Change(before, after)], None)
-        self.switch.mappings[IMPORT_MAPPING] = mapped
+        self.switch.mappings[IMPORT_MAPPING] = Mapped()
         return self.queues.make(IMPORT_URL)
 
     def close(self, reason: str = gates.FAILING) -> None:

@@ -115,7 +115,7 @@ def test_a_destination_that_is_resumed_with_all_of_its_queue_parked_flows_at_onc
     hub.resume()
     assert (hub.gate.state, hub.mapped.on, hub.gate.has_parked) == (GateState.OPEN, True, False)
     hub.is_down = False
-    hub.wait(600)
+    hub.wait(16 * REFILLED_EVERY_S)
     assert hub.taken == in_order(26)
 
 

@@ -121,7 +121,7 @@ class Gate(Struct, frozen=True):
     `probes` have failed since it closed, and the next is due at `next_probe_at`. `slow_at` is when the destination was
     last seen slow on the fast lane, `calm_since` since when it is quick on the slow one. `untold` are changes that
     nobody was told of yet. `parking` names what is parked of its queue: by when it was shut, or when jobs were last put
-    back for a probe. Once anything is parked under it `park_at` says when somebody goes on with that; `is_parking` where
+    back for a probe. Once anything is parked under it `park_at` says when somebody goes on with that; `is_parking` if
     somebody is at it now, until then at most.
     """
 
@@ -185,7 +185,8 @@ class Gate(Struct, frozen=True):
 
     @property
     def is_flowing(self) -> bool:
-        return self.state is GateState.OPEN and self.mapped == self.wanted
+        """Whether its mapping was seen on: then jobs may go back, as what is parked later is parked by another name."""
+        return self.state is GateState.OPEN and self.mapped.on and not self.has_parked
 
 
 class GateView(Struct, frozen=True):

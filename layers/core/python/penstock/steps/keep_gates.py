@@ -315,7 +315,7 @@ class _Keeper:
         return parked
 
     def _left_off(self, begun: Gate) -> None:
-        """Whoever has changed the gate meanwhile, so that it flows, does not have to wait until this one must be dead."""
+        """Whoever has changed the gate meanwhile, so that it flows, has not to wait until this one must be dead."""
         found = self.ports.book.read(self.item.workspace_id, self.item.id)
         self._saved(found, gates.left_off(begun, found, self.ports.clock()))
 
@@ -334,7 +334,7 @@ class _Keeper:
             self._later(REFILLED_EVERY_S)
 
     def _tried_of(self, url: str) -> _Tried:
-        """A queue hands out as many jobs as it can of the first user: it is asked again until there are some of others."""
+        """A queue hands out as many jobs as it can of the first user: it is asked again until it has some of others."""
         queue = self.ports.queue
         groups: set[str] = set()
         again: list[str] = []
