@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.adapters.overflow_table import EARLY_S, OPENED_LATELY_S
+from penstock.adapters.overflow_table import EARLY_S, LANE, OPENED_LATELY_S
 from penstock.domain.dedup import Owner
 from penstock.domain.destinations import IMPORTS
 from penstock.domain.overflow import (
+    EXPIRES_AFTER_S,
     MOST_RECENT,
+    RENEWED_BEFORE_S,
     LaneKey,
     LaneState,
     Stored,
@@ -29,7 +31,7 @@ class MemoryOverflow:
     """`marks` are the keys that have an overflowing lane, by owner: the names of the queues.
 
     `turns` are destinations' turns: when the next is, and when a lane was last opened; `reached` which lane of each of
-    its queues was looked at last.
+    its queues was looked at last. Lanes (`LANE`), jobs and marks expire, once somebody says `expire`.
     """
 
     clock: Callable[[], float]
@@ -37,6 +39,11 @@ class MemoryOverflow:
     jobs: dict[LaneKey, dict[str, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
     marks: dict[Owner, set[str]] = field(default_factory=lambda: defaultdict(set))
     recent: dict[LaneKey, list[str]] = field(default_factory=lambda: defaultdict(list))
+    owners: dict[LaneKey, Owner] = field(default_factory=dict)
+    expires: dict[tuple[LaneKey, str], float] = field(default_factory=dict)
+    marked_until: dict[Owner, float] = field(default_factory=dict)
+    renewed_to: dict[LaneKey, str] = field(default_factory=dict)
+    renewed_at: dict[tuple[str, str], float] = field(default_factory=dict)
     turns: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
     reached: dict[tuple[str, str], dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -44,9 +51,13 @@ class MemoryOverflow:
         key = (lane.workspace, lane.destination.removesuffix(IMPORTS))
         turn_at, _ = self.turns.get(key, (self.clock(), 0.0))
         self.turns[key] = (turn_at, self.clock())
+        self.renewed_at.setdefault(key, self.clock())
         known = self.states.get(lane, LaneState(0, 0, 0.0))
         self.states[lane] = known._replace(touched_at=self.clock())
+        self.expires.setdefault((lane, LANE), self._expiry)
+        self.owners[lane] = owner
         self.marks[owner].add(lane.destination)
+        self.marked_until[owner] = self._expiry
 
     def unmark(self, lane: LaneKey, owner: Owner) -> None:
         self.marks[owner].discard(lane.destination)
@@ -58,7 +69,7 @@ class MemoryOverflow:
         new = unknown(jobs, self.recent[lane])
         self.states[lane] = known._replace(tail=known.tail + len(jobs), touched_at=self.clock())
         for number, job in enumerate(new, known.tail + len(jobs) - len(new) + 1):
-            self.jobs[lane][appended_place(number)] = (job.id, job.body)
+            self._put(lane, appended_place(number), job)
         self.recent[lane] = [*self.recent[lane], *map(name_of, new)][-MOST_RECENT:]
         return True
 
@@ -68,7 +79,15 @@ class MemoryOverflow:
             raise StoreUnavailable("released")
         self.states[lane] = LaneState(known.tail, known.parked + len(jobs), self.clock(), parking)
         for number, job in enumerate(jobs, known.parked + 1):
-            self.jobs[lane][parked_place(parking, number)] = (job.id, job.body)
+            self._put(lane, parked_place(parking, number), job)
+
+    def _put(self, lane: LaneKey, place: str, job: Any) -> None:
+        self.jobs[lane][place] = (job.id, job.body)
+        self.expires[lane, place] = self._expiry
+
+    @property
+    def _expiry(self) -> float:
+        return self.clock() + EXPIRES_AFTER_S
 
     def lanes(self, workspace: str, destination: str, most: int, after: str = "") -> list[LaneKey]:
         theirs = (lane for lane in self.states if lane[:2] == (workspace, destination))
@@ -88,29 +107,68 @@ class MemoryOverflow:
     def remove(self, lane: LaneKey, places: Sequence[str]) -> None:
         for place in places:
             self.jobs[lane].pop(place, None)
+            self.expires.pop((lane, place), None)
 
     def release(self, lane: LaneKey, seen: LaneState) -> bool:
         known = self.states.get(lane)
         if known is None or known[:2] != seen[:2]:
             return False
-        del self.states[lane]
-        self.recent.pop(lane, None)
+        self._drop(lane)
         return True
 
     def forget(self, lane: LaneKey, most: int) -> bool:
         places = list(self.jobs[lane])[:most]
         self.remove(lane, places)
         if len(places) < most:
-            self.states.pop(lane, None)
-            self.recent.pop(lane, None)
+            if lane in self.owners:
+                self.unmark(lane, self.owners[lane])
+            self._drop(lane)
         return len(places) < most
+
+    def _drop(self, lane: LaneKey) -> None:
+        for kept in (self.states, self.recent, self.owners, self.renewed_to):
+            kept.pop(lane, None)  # type: ignore[attr-defined]
+        self.expires.pop((lane, LANE), None)
+
+    def expiring(self, workspace: str, destination: str, most: int) -> list[LaneKey]:
+        soon = self.clock() + RENEWED_BEFORE_S
+        lanes = self.lanes(workspace, destination, len(self.states))
+        return [lane for lane in lanes if self.expires[lane, LANE] < soon][:most]
+
+    def renew(self, lane: LaneKey, most: int) -> bool:
+        if lane not in self.states:
+            return True
+        if lane.destination in self.marks[self.owners[lane]]:
+            self.marked_until[self.owners[lane]] = self._expiry
+        places = sorted(place for place in self.jobs[lane] if place > self.renewed_to.get(lane, ""))[:most]
+        self.expires |= {(lane, place): self._expiry for place in places}
+        if len(places) == most:
+            self.renewed_to[lane] = places[-1]
+            return False
+        self.renewed_to.pop(lane, None)
+        self.expires[lane, LANE] = self._expiry
+        return True
+
+    def renewed(self, workspace: str, destination: str) -> None:
+        if (workspace, destination) in self.turns:
+            self.renewed_at[workspace, destination] = self.clock()
+
+    def expire(self) -> None:
+        """What DynamoDB does with what has expired."""
+        for lane, place in [each for each, at in self.expires.items() if at <= self.clock()]:
+            if place == LANE:
+                self._drop(lane)
+            else:
+                self.remove(lane, [place])
+        for owner in [owner for owner, at in self.marked_until.items() if at <= self.clock()]:
+            self.marks.pop(owner, None)
 
     def take_turn(self, workspace: str, destination: str, again_s: float) -> Turn | None:
         turn_at, opened_at = self.turns.get((workspace, destination), (float("inf"), 0.0))
         if turn_at > self.clock() + EARLY_S:
             return None
         self.turns[workspace, destination] = (self.clock() + again_s, opened_at)
-        return Turn(dict(self.reached[workspace, destination]))
+        return Turn(dict(self.reached[workspace, destination]), self.renewed_at[workspace, destination])
 
     def reach(self, lane: LaneKey) -> None:
         key = (lane.workspace, lane.destination.removesuffix(IMPORTS))
@@ -122,6 +180,7 @@ class MemoryOverflow:
         if opened_at <= self.clock() - OPENED_LATELY_S:
             del self.turns[workspace, destination]
             self.reached.pop((workspace, destination), None)
+            self.renewed_at.pop((workspace, destination), None)
 
     def due(self, now: float) -> list[tuple[str, str]]:
         """Destinations that the tick sends a chore for."""

@@ -15,7 +15,16 @@ from penstock import tables
 from penstock.adapters.gate_table import GateTable
 from penstock.adapters.overflow_table import OverflowTable
 from penstock.domain.dedup import Owner
-from penstock.domain.overflow import LaneKey, LaneState, Stored, Turn, appended_place, parked_place
+from penstock.domain.overflow import (
+    EXPIRES_AFTER_S,
+    RENEWED_BEFORE_S,
+    LaneKey,
+    LaneState,
+    Stored,
+    Turn,
+    appended_place,
+    parked_place,
+)
 from penstock.errors import StoreUnavailable
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE
 from tests.control_api import REGION, make_tables
@@ -166,17 +175,17 @@ def test_which_lane_of_a_queue_was_looked_at_last_is_known_at_the_next_turn_and_
     overflow.reach(LANE)
     overflow.open(LANE, ADA)
     overflow.open(imports, ADA)
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({})
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({}, NOW)
     overflow.reach(LANE)
     overflow.reach(OTHER)
     overflow.reach(imports)
     clock.now += 15
     expected = {DESTINATION: "group-b", f"{DESTINATION}-import": "group-c"}
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn(expected)
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn(expected, NOW)
     clock.now += 301
     overflow.end_turns(WORKSPACE, DESTINATION)
     overflow.open(LANE, ADA)
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({})
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({}, clock.now)
 
 
 def test_a_lane_is_released_as_it_was_seen_or_not_at_all(overflow: Any) -> None:
@@ -198,22 +207,98 @@ def test_a_lane_is_forgotten_some_jobs_at_a_time(overflow: Any) -> None:
     assert overflow.append(LANE, jobs(8)) is False
 
 
+def test_what_waits_for_long_is_renewed_some_jobs_at_a_time(overflow: Any, clock: Clock) -> None:
+    overflow.open(LANE, ADA)
+    overflow.append(LANE, jobs(*range(3, 5)))
+    overflow.park(LANE, 5_000, jobs(*range(3)))
+    assert overflow.expiring(WORKSPACE, DESTINATION, 10) == []
+    clock.now += EXPIRES_AFTER_S - RENEWED_BEFORE_S + 1
+    overflow.open(OTHER, ADA)
+    assert overflow.expiring(WORKSPACE, DESTINATION, 10) == [LANE]
+    assert overflow.expiring("ws_bbbbbbbbbbbb", DESTINATION, 10) == []
+    assert [overflow.renew(LANE, 2) for _ in range(3)] == [False, False, True]
+    assert overflow.expiring(WORKSPACE, DESTINATION, 10) == []
+    assert numbers(overflow.stored(LANE, 10)) == list(range(5))
+    clock.now += EXPIRES_AFTER_S - RENEWED_BEFORE_S + 1
+    assert overflow.expiring(WORKSPACE, DESTINATION, 1) == [LANE]
+    assert [overflow.renew(LANE, 10), overflow.renew(OTHER, 1)] == [True, True]
+    assert overflow.renew(LANE._replace(group="nobody"), 1) is True
+    assert overflow.expiring(WORKSPACE, DESTINATION, 10) == []
+
+
+def test_when_nothing_was_expiring_is_known_at_the_next_turn(overflow: Any, clock: Clock) -> None:
+    overflow.renewed(WORKSPACE, DESTINATION)
+    overflow.open(LANE, ADA)
+    clock.now += 100
+    overflow.renewed(WORKSPACE, DESTINATION)
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({}, NOW + 100)
+
+
+def expiries(client: Any) -> dict[str, float]:
+    """Of all that is kept, by its sort key."""
+    items = [item for name in (OVERFLOW, DEDUP) for item in client.scan(TableName=name)["Items"]]
+    return {item["sk"]["S"]: float(item["expires_at"]["N"]) for item in items}
+
+
+def test_a_lane_its_jobs_and_its_keys_mark_expire_and_are_renewed_and_the_lane_never_outlives_the_others(
+    clock: Clock,
+) -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        overflow = table(client, clock)
+        overflow.open(LANE, ADA)
+        overflow.append(LANE, jobs(3))
+        clock.now += 86_400
+        overflow.open(LANE, ADA)
+        overflow.park(LANE, 5_000, jobs(1))
+        parked, appended = parked_place(5_000, 1), appended_place(1)
+        soon, later = NOW + EXPIRES_AFTER_S, NOW + EXPIRES_AFTER_S + 86_400
+        assert expiries(client) == {"lane": soon, appended: soon, parked: later, "key": later}
+        clock.now += 86_400
+        assert [overflow.renew(LANE, 1) for _ in range(2)] == [False, False]
+        last = clock.now + EXPIRES_AFTER_S
+        assert expiries(client) == {"lane": soon, appended: last, parked: last, "key": last}
+        assert overflow.renew(LANE, 1)
+        assert set(expiries(client).values()) == {last}
+
+
+def test_what_goes_back_to_the_queue_while_it_is_renewed_stays_away() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        table(client).open(LANE, ADA)
+        table(client).append(LANE, jobs(1, 2))
+
+        class Meanwhile:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(client, name)
+
+            def query(self, **request: Any) -> Any:
+                answer = client.query(**request)
+                table(client).remove(LANE, [appended_place(1), appended_place(2)])
+                return answer
+
+        assert table(Meanwhile()).renew(LANE, 10)
+        assert table(client).stored(LANE, 10) == []
+
+
 def test_a_destination_has_turns_from_its_first_lane_on_and_each_is_taken_once(overflow: Any, clock: Clock) -> None:
     assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is None
     overflow.open(LANE, ADA)
-    assert [overflow.take_turn(WORKSPACE, DESTINATION, 15.0) for _ in range(2)] == [Turn({}), None]
+    assert [overflow.take_turn(WORKSPACE, DESTINATION, 15.0) for _ in range(2)] == [Turn({}, NOW), None]
     clock.now += 10
     overflow.open(OTHER, ADA)
     assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is None
     clock.now += 5
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({})
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({}, NOW)
     assert overflow.take_turn("ws_bbbbbbbbbbbb", DESTINATION, 15.0) is None
 
 
 def test_turns_end_a_while_after_a_lane_was_opened(overflow: Any, clock: Clock) -> None:
     overflow.open(LANE, ADA)
     overflow.end_turns(WORKSPACE, DESTINATION)
-    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({})
+    assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) == Turn({}, NOW)
     clock.now += 301
     overflow.end_turns(WORKSPACE, DESTINATION)
     assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is None
@@ -243,6 +328,29 @@ def test_the_mark_is_an_attribute_of_the_keys_own_item() -> None:
         assert f"{tables.OVER}{DESTINATION}" in client.get_item(TableName=DEDUP, Key=key)["Item"]
         overflow.unmark(LANE, ADA)
         assert f"{tables.OVER}{DESTINATION}" not in client.get_item(TableName=DEDUP, Key=key)["Item"]
+
+
+def test_a_lane_that_is_forgotten_leaves_no_mark_and_no_other_lanes_mark_goes_with_it() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        key = {"owner": {"S": tables.key_owner(*ADA)}, "sk": {"S": "key"}}
+        overflow = table(client)
+        elsewhere = LANE._replace(destination="dst_bbbbbbbbbbbb")
+        for lane in (LANE, elsewhere):
+            overflow.open(lane, ADA)
+        overflow.append(LANE, jobs(1, 2))
+        assert [overflow.forget(LANE, 2) for _ in range(2)] == [False, True]
+        item = client.get_item(TableName=DEDUP, Key=key)["Item"]
+        assert {name for name in item if name.startswith(tables.OVER)} == {f"{tables.OVER}dst_bbbbbbbbbbbb"}
+
+
+def test_of_a_key_that_has_no_mark_nothing_is_kept() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        table(client).unmark(LANE, ADA)
+        assert client.scan(TableName=DEDUP)["Items"] == []
 
 
 def test_what_dynamodb_leaves_unwritten_is_written_again_or_said() -> None:
@@ -292,6 +400,9 @@ def test_an_outage_is_told() -> None:
         lambda: down.take_turn(WORKSPACE, DESTINATION, 1.0),
         lambda: down.end_turns(WORKSPACE, DESTINATION),
         lambda: down.reach(LANE),
+        lambda: down.expiring(WORKSPACE, DESTINATION, 1),
+        lambda: down.renew(LANE, 1),
+        lambda: down.renewed(WORKSPACE, DESTINATION),
     ):
         with pytest.raises(StoreUnavailable):
             act()

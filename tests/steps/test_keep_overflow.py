@@ -260,8 +260,43 @@ def test_what_waits_for_a_destination_that_is_no_more_is_dropped(hub: Hub) -> No
     hub.waiting.append(imports, messages(1, 2))
     hub.store.items.clear()
     hub.wait(500)
-    assert (hub.waiting.states, hub.waiting.turns) == ({}, {})
+    assert (hub.waiting.states, hub.waiting.turns, hub.waiting.marks[ADA]) == ({}, {}, set())
     assert not any(hub.waiting.jobs.values())
+
+
+def live(hub: Hub, days: int) -> None:
+    """With a tick now and then; and what has expired is gone."""
+    for _ in range(days):
+        for seconds in (85_800, 600):
+            hub.sleep(seconds)
+            hub.waiting.expire()
+
+
+def test_what_a_paused_destination_still_has_to_get_never_expires(hub: Hub) -> None:
+    hub.put(*range(250))
+    hub.pause()
+    tend(*KEY, hub.ports())
+    live(hub, days=400)
+    hub.is_down = False
+    hub.resume()
+    hub.wait(3_000)
+    assert hub.taken == in_order(250)
+
+
+def test_what_waits_behind_a_queue_that_is_deep_for_long_never_expires(hub: Hub) -> None:
+    hub.overflow = KeepOverflow(hub.waiting, hub.queues, hub.filled, hub.clock, Limits(refilled_below=0))
+    hub.waiting.open(LANE, ADA)
+    hub.waiting.append(LANE, messages(*range(40)))
+    live(hub, days=400)
+    assert (hub.waiting.count(*KEY, 100), hub.waiting.marks[ADA]) == (40, {DESTINATION})
+
+
+def test_what_everybody_has_forgotten_expires(hub: Hub) -> None:
+    hub.waiting.open(LANE, ADA)
+    hub.waiting.append(LANE, messages(1, 2))
+    hub.waiting.turns.clear()
+    live(hub, days=61)
+    assert (hub.waiting.states, hub.waiting.count(*KEY, 10), hub.waiting.marks[ADA]) == ({}, 0, set())
 
 
 def test_a_gate_that_shuts_again_names_its_parking_anew_but_not_before_anything_could_flow() -> None:

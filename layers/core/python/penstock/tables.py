@@ -77,7 +77,9 @@ DEDUP = Table("dedup", "owner", "sk", ttl="expires_at")
 OVER = "over_"  # what the attribute of a key's item begins with that says at which destination it overflows
 OVERFLOW_BY_DESTINATION = "by_destination"
 OVERFLOW_TURNS = "overflow"  # sort key of the item in `gates` by which a destination's overflow is looked after
-OVERFLOW = Table("overflow", "owner", "sk", index=Index(OVERFLOW_BY_DESTINATION, "of", "owner", ("tail",)))
+OVERFLOW = Table(
+    "overflow", "owner", "sk", ttl="expires_at", index=Index(OVERFLOW_BY_DESTINATION, "of", "owner", ("expires_at",))
+)
 PLACES = Table("places", "owner", "sk", feeds="schema_changes")
 SCHEMAS_BY_SOURCE = "by_source"
 SCHEMAS = Table(

@@ -1,6 +1,7 @@
 """The table `overflow`: lanes whose jobs wait outside their queue, and the marks of keys that have such lanes.
 
-A lane's item hands out numbers to jobs that are appended, and is there for as long as the lane overflows. A destination
+A lane's item hands out numbers to jobs that are appended, and is there for as long as the lane overflows. It expires
+no later than its jobs and its key's mark, and all of them after the same time, unless they are renewed. A destination
 that may have lanes has turns, an item in the table `gates` that the gatekeeper's tick finds as it finds overdue gates.
 """
 
@@ -18,7 +19,9 @@ from penstock.domain.audit import iso
 from penstock.domain.dedup import Owner
 from penstock.domain.destinations import IMPORTS
 from penstock.domain.overflow import (
+    EXPIRES_AFTER_S,
     MOST_RECENT,
+    RENEWED_BEFORE_S,
     LaneKey,
     LaneState,
     Stored,
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LANE = "lane"
+FIRST, LAST, BEHIND = "0", "1~", "~"  # what the places of jobs lie between; what makes of one the next one's bound
+KEPT = "SET expires_at = :expires"
+MARKED = "attribute_exists(#mark)"
 REACHED = "reached_"  # by the name of a queue, the group of the lane that was looked at last
 OPERATOR = "operator"  # as the gates' index has it
 EARLY_S = 2.0  # by which clocks may differ
@@ -77,16 +83,23 @@ class OverflowTable:
         self._begin_turns(lane)
         self._update(
             lane,
-            "SET tail = if_not_exists(tail, :none), parked = if_not_exists(parked, :none), "
-            "touched_at = :now, #of = :of",
-            {":none": _number(0), ":now": _number(self._clock()), ":of": {"S": _destination(lane)}},
-            names={"#of": "of"},
+            "SET tail = if_not_exists(tail, :none), parked = if_not_exists(parked, :none), touched_at = :now, "
+            "expires_at = if_not_exists(expires_at, :expires), #of = :of, #source = :source",
+            {
+                ":none": _number(0),
+                ":now": _number(self._clock()),
+                ":expires": self._expiry(),
+                ":of": {"S": _destination(lane)},
+                ":source": {"S": owner.source},
+            },
+            names={"#of": "of", "#source": "source"},
         )
-        self._mark(owner, lane, "SET #mark = :yes", {":yes": {"BOOL": True}})
+        marked = {":yes": {"BOOL": True}, ":expires": self._expiry()}
+        self._asked(lambda: self._mark(owner, lane, "SET #mark = :yes, expires_at = :expires", marked))
 
     def unmark(self, lane: LaneKey, owner: Owner) -> None:
         """The key's jobs go to the queue again: its lane was released."""
-        self._mark(owner, lane, "REMOVE #mark", None)
+        self._if(lambda: self._mark(owner, lane, "REMOVE #mark", {}, MARKED))
 
     def append(self, lane: LaneKey, jobs: Sequence[Job]) -> bool:
         """Store jobs behind all that are there; False where the lane does not overflow any more.
@@ -126,13 +139,11 @@ class OverflowTable:
                 Limit=most,
             )
         )
-        return [LaneKey(*item["owner"]["S"].split("#")) for item in answer["Items"]]
+        return [_lane_in(item) for item in answer["Items"]]
 
     def state(self, lane: LaneKey) -> LaneState | None:
         """None where the lane does not overflow."""
-        key = _key(lane, LANE)
-        item = self._asked(lambda: self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True))
-        found = item.get("Item")
+        found = self._lane(lane)
         if found is None:
             return None
         return LaneState(
@@ -177,12 +188,58 @@ class OverflowTable:
         return answer is not None
 
     def forget(self, lane: LaneKey, most: int) -> bool:
-        """Drop so many jobs of a lane, and the lane after the last of them; whether that is done."""
+        """Drop so many jobs of a lane, and after the last of them the lane with its key's mark; whether it is done."""
         places = [item["sk"]["S"] for item in islice(self._items(lane, "sk"), most)]
         self.remove(lane, places)
         if len(places) < most:
+            if found := self._lane(lane):
+                self.unmark(lane, _owner_in(found, lane))
             self._asked(lambda: self._client.delete_item(TableName=self._table, Key=_key(lane, LANE)))
         return len(places) < most
+
+    def expiring(self, workspace: str, destination: str, most: int) -> list[LaneKey]:
+        """Lanes that hold what expires within `RENEWED_BEFORE_S`, so many at most."""
+        values = {
+            ":of": {"S": tables.owner(workspace, destination)},
+            ":soon": _number(int(self._clock() + RENEWED_BEFORE_S)),
+        }
+        pages = self._pages(
+            IndexName=tables.OVERFLOW_BY_DESTINATION,
+            KeyConditionExpression="#of = :of",
+            FilterExpression="expires_at < :soon",
+            ExpressionAttributeNames={"#of": "of"},
+            ExpressionAttributeValues=values,
+        )
+        return [_lane_in(item) for item in islice(pages, most)]
+
+    def renew(self, lane: LaneKey, most: int) -> bool:
+        """Keep the next so many jobs of a lane for `EXPIRES_AFTER_S` from now on; whether all are. The lane is last."""
+        found = self._lane(lane)
+        if found is None:
+            return True
+        kept = {":expires": self._expiry()}
+        self._if(lambda: self._mark(_owner_in(found, lane), lane, KEPT, kept, MARKED))
+        reached = found.get("renewed_to", {}).get("S")
+        places = [item["sk"]["S"] for item in islice(self._items(lane, "sk", reached), most)]
+        for place in places:
+            self._keep(lane, place, KEPT, kept)
+        if len(places) == most:
+            self._keep(lane, LANE, "SET renewed_to = :place", {":place": {"S": places[-1]}})
+            return False
+        self._keep(lane, LANE, f"{KEPT} REMOVE renewed_to", kept)
+        return True
+
+    def renewed(self, workspace: str, destination: str) -> None:
+        """Nothing of a destination's is expiring."""
+        self._if(
+            lambda: self._client.update_item(
+                TableName=self._gates_table,
+                Key=_turns(workspace, destination),
+                UpdateExpression="SET renewed_at = :now",
+                ConditionExpression="attribute_exists(sk)",
+                ExpressionAttributeValues={":now": _number(self._clock())},
+            )
+        )
 
     def take_turn(self, workspace: str, destination: str, again_s: float) -> Turn | None:
         """A destination's turn if it is one; the next is so many seconds from now. One without lanes has none."""
@@ -234,7 +291,7 @@ class OverflowTable:
                 TableName=self._gates_table,
                 Key=_turns(lane.workspace, lane.destination),
                 UpdateExpression="SET opened_at = :now, attention = :all, turn_at = if_not_exists(turn_at, :now), "
-                "attend_at = if_not_exists(attend_at, :attend_at)",
+                "renewed_at = if_not_exists(renewed_at, :now), attend_at = if_not_exists(attend_at, :attend_at)",
                 ExpressionAttributeValues={
                     ":now": _number(now),
                     ":all": {"S": OPERATOR},
@@ -262,17 +319,9 @@ class OverflowTable:
         return None if answer is None else answer["Attributes"]
 
     def _put(self, lane: LaneKey, jobs: Sequence[tuple[str, Job]]) -> None:
-        self._write(
-            [
-                {
-                    "PutRequest": {
-                        "Item": _key(lane, place)
-                        | {"id": {"S": job.id}, "body": {"B": zlib.compress(job.body.encode(), 1)}}
-                    }
-                }
-                for place, job in jobs
-            ]
-        )
+        expires = self._expiry()
+        items = [_key(lane, place) | _kept(job) | {"expires_at": expires} for place, job in jobs]
+        self._write([{"PutRequest": {"Item": item}} for item in items])
 
     def _write(self, requests: Sequence[dict[str, Any]]) -> None:
         """All of them; what DynamoDB leaves is written again a few times."""
@@ -289,23 +338,47 @@ class OverflowTable:
             else:
                 raise StoreUnavailable("DynamoDB: jobs are left unwritten")
 
-    def _items(self, lane: LaneKey, fields: str | None = None) -> Iterator[dict[str, Any]]:
-        start: dict[str, Any] = {"ProjectionExpression": fields} if fields else {}
+    def _lane(self, lane: LaneKey) -> dict[str, Any] | None:
+        key = _key(lane, LANE)
+        answer = self._asked(lambda: self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True))
+        found: dict[str, Any] | None = answer.get("Item")
+        return found
+
+    def _items(self, lane: LaneKey, fields: str | None = None, after: str | None = None) -> Iterator[dict[str, Any]]:
+        """The jobs of a lane, in order, of those behind a place."""
+        first = FIRST if after is None else f"{after}{BEHIND}"
+        return self._pages(
+            KeyConditionExpression="#owner = :owner AND sk BETWEEN :first AND :last",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues={":owner": {"S": _owner(lane)}, ":first": {"S": first}, ":last": {"S": LAST}},
+            ConsistentRead=True,
+            **({"ProjectionExpression": fields} if fields else {}),
+        )
+
+    def _pages(self, **request: Any) -> Iterator[dict[str, Any]]:
         while True:
             answer = self._asked(
-                lambda start=start: self._client.query(  # type: ignore[misc]
-                    TableName=self._table,
-                    KeyConditionExpression="#owner = :owner AND sk < :lane",
-                    ExpressionAttributeNames={"#owner": "owner"},
-                    ExpressionAttributeValues={":owner": {"S": _owner(lane)}, ":lane": {"S": LANE}},
-                    ConsistentRead=True,
-                    **start,
-                )
+                lambda request=request: self._client.query(TableName=self._table, **request)  # type: ignore[misc]
             )
             yield from answer["Items"]
             if "LastEvaluatedKey" not in answer:
                 return
-            start = start | {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+            request = request | {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _keep(self, lane: LaneKey, sort_key: str, expression: str, values: dict[str, Any]) -> None:
+        """What is gone meanwhile stays so."""
+        self._if(
+            lambda: self._client.update_item(
+                TableName=self._table,
+                Key=_key(lane, sort_key),
+                UpdateExpression=expression,
+                ConditionExpression="attribute_exists(sk)",
+                ExpressionAttributeValues=values,
+            )
+        )
+
+    def _expiry(self) -> dict[str, str]:
+        return _number(int(self._clock() + EXPIRES_AFTER_S))
 
     def _update(self, lane: LaneKey, expression: str, values: dict[str, Any], names: dict[str, str]) -> None:
         self._asked(
@@ -318,16 +391,18 @@ class OverflowTable:
             )
         )
 
-    def _mark(self, owner: Owner, lane: LaneKey, expression: str, values: dict[str, Any] | None) -> None:
+    def _mark(
+        self, owner: Owner, lane: LaneKey, expression: str, values: dict[str, Any], condition: str | None = None
+    ) -> Any:
         more: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
-        self._asked(
-            lambda: self._client.update_item(
-                TableName=self._keys_table,
-                Key={"owner": {"S": tables.key_owner(*owner)}, "sk": {"S": "key"}},
-                UpdateExpression=expression,
-                ExpressionAttributeNames={"#mark": f"{tables.OVER}{lane.destination}"},
-                **more,
-            )
+        if condition:
+            more["ConditionExpression"] = condition
+        return self._client.update_item(
+            TableName=self._keys_table,
+            Key={"owner": {"S": tables.key_owner(*owner)}, "sk": {"S": "key"}},
+            UpdateExpression=expression,
+            ExpressionAttributeNames={"#mark": f"{tables.OVER}{lane.destination}"},
+            **more,
         )
 
     def _if(self, call: Callable[[], Any]) -> Any:
@@ -362,6 +437,19 @@ def _key(lane: LaneKey, sort_key: str) -> dict[str, Any]:
     return {"owner": {"S": _owner(lane)}, "sk": {"S": sort_key}}
 
 
+def _lane_in(item: dict[str, Any]) -> LaneKey:
+    return LaneKey(*item["owner"]["S"].split("#"))
+
+
+def _owner_in(item: dict[str, Any], lane: LaneKey) -> Owner:
+    """Whose key's lane it is: that key has the mark."""
+    return Owner(lane.workspace, item["source"]["S"], lane.group)
+
+
+def _kept(job: Job) -> dict[str, Any]:
+    return {"id": {"S": job.id}, "body": {"B": zlib.compress(job.body.encode(), 1)}}
+
+
 def _turns(workspace: str, destination: str) -> dict[str, Any]:
     """Both of its queues have them together."""
     owner = tables.owner(workspace, destination.removesuffix(IMPORTS))
@@ -369,7 +457,8 @@ def _turns(workspace: str, destination: str) -> dict[str, Any]:
 
 
 def _turn(item: dict[str, Any]) -> Turn:
-    return Turn({name.removeprefix(REACHED): each["S"] for name, each in item.items() if name.startswith(REACHED)})
+    reached = {name.removeprefix(REACHED): each["S"] for name, each in item.items() if name.startswith(REACHED)}
+    return Turn(reached, float(item["renewed_at"]["N"]))
 
 
 def _number(value: float) -> dict[str, str]:

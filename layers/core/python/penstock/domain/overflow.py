@@ -17,6 +17,9 @@ REFILLED_EVERY_S = 15.0
 LANES_AT_ONCE = 100  # that one round refills
 MOST_LANES = 100_000  # that one function counts
 MOST_RECENT = 200  # appended jobs that a lane remembers; a batch of the stream has a hundred records at most
+EXPIRES_AFTER_S = 60 * 86_400.0  # what nobody renews: more than four times as long as SQS keeps what nobody takes
+RENEWED_BEFORE_S = 30 * 86_400.0  # what still waits; so long may the gatekeeper be away
+RENEWED_EVERY_S = 86_400.0  # that it is looked for
 HOLE_AFTER_S = 300.0  # a number whose job is not there by then never gets one
 
 
@@ -71,9 +74,13 @@ class LaneState(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A destination's turn: `reached` says, by the name of a queue, which group's lane was looked at last."""
+    """A destination's turn: `reached` says, by the name of a queue, which group's lane was looked at last.
+
+    `renewed_at` is when all that waits was last known not to expire soon, in epoch seconds.
+    """
 
     reached: Mapping[str, str]
+    renewed_at: float
 
 
 def parked_id(message_id: str) -> str:

@@ -2,6 +2,9 @@
 
 Each call does as much as time allows, and somebody comes again for the rest. A destination has a turn now and then for
 as long as it may have overflowing lanes, so that none is forgotten, and however many chores come, a round is made once.
+
+Everything outside a queue expires by itself unless it is renewed, so that nothing stays for ever that was forgotten by
+all. What a destination still has to get is renewed long before that, whatever its gate does.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from penstock.domain.destinations import import_name
-from penstock.domain.overflow import REFILLED_EVERY_S, STANDARD, LaneKey, Limits, QueueKey, Turn
+from penstock.domain.overflow import REFILLED_EVERY_S, RENEWED_EVERY_S, STANDARD, LaneKey, Limits, QueueKey, Turn
 from penstock.steps import park_queue, refill
 from penstock.steps.park_queue import Shut, is_parked_whole
 
@@ -18,6 +21,9 @@ PARKED_FOR_S = 10.0  # at once, of one queue
 FORGOTTEN_FOR_S = 20.0
 FORGOTTEN_AT_ONCE = 500  # jobs of one lane
 LANES_FORGOTTEN = 1_000  # at one turn
+RENEWED_FOR_S = 5.0
+RENEWED_AT_ONCE = 100  # jobs of one lane
+LANES_RENEWED = 100  # that are looked for at once
 PUT_OFF_S = 60.0
 
 
@@ -30,8 +36,17 @@ class Overflow(park_queue.Overflow, refill.Overflow, Protocol):
     def end_turns(self, workspace: str, destination: str) -> None:
         """There are no lanes any more, unless one was opened of late."""
 
+    def expiring(self, workspace: str, destination: str, most: int) -> Sequence[LaneKey]:
+        """Lanes that hold what expires within `RENEWED_BEFORE_S`, so many at most."""
+
+    def renew(self, lane: LaneKey, most: int) -> bool:
+        """Keep the next so many jobs of a lane for `EXPIRES_AFTER_S` from now on; whether all are."""
+
+    def renewed(self, workspace: str, destination: str) -> None:
+        """Nothing of a destination's is expiring."""
+
     def forget(self, lane: LaneKey, most: int) -> bool:
-        """Drop so many jobs of a lane, and the lane after the last of them; whether that is done."""
+        """Drop so many jobs of a lane, and after the last of them the lane with its key's mark; whether it is done."""
 
 
 class KeepOverflow:
@@ -69,6 +84,7 @@ class KeepOverflow:
         turn = self._overflow.take_turn(workspace, destination, REFILLED_EVERY_S)
         if turn is None:
             return False
+        self._renew(workspace, destination, turn)
         have_more = [refill.refill(queue, self._refill, turn.reached.get(queue.name, "")) for queue in queues]
         if any(have_more):
             return True
@@ -77,7 +93,22 @@ class KeepOverflow:
 
     def put_off(self, workspace: str, destination: str) -> None:
         """While nothing flows nothing comes back."""
-        self._overflow.take_turn(workspace, destination, PUT_OFF_S)
+        turn = self._overflow.take_turn(workspace, destination, PUT_OFF_S)
+        if turn is not None:
+            self._renew(workspace, destination, turn)
+
+    def _renew(self, workspace: str, destination: str, turn: Turn) -> None:
+        """Once a day; where anything was found there may be more, and it is looked for again at the next turn."""
+        if self._clock() - turn.renewed_at < RENEWED_EVERY_S:
+            return
+        names = (destination, import_name(destination))
+        lanes = [lane for name in names for lane in self._overflow.expiring(workspace, name, LANES_RENEWED)]
+        has_time = self._until(RENEWED_FOR_S)
+        for lane in lanes:
+            while has_time() and not self._overflow.renew(lane, RENEWED_AT_ONCE):
+                continue
+        if not lanes:
+            self._overflow.renewed(workspace, destination)
 
     def forget(self, workspace: str, destination: str) -> None:
         """Drop what waits for a destination that is no more; what there is no time for goes at its next turn."""
