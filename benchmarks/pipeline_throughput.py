@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from penstock.local.home import REPO, Home
-from penstock.local.ports import free_port
-from tests.e2e.running_hub import Pipe, RunningHub, bring_up, penstock, track
+from penstock.local.home import REPO
+from tests.e2e.running_hub import Pipe, RunningHub, hub_of_its_own, track
 
 DESTINATIONS, USERS = (1, 4, 16), (10, 200)
 EVENTS, IN_A_REQUEST, SENDERS = 400, 20, 4
@@ -40,25 +37,12 @@ class Run(NamedTuple):
 
 def main() -> None:
     busy = os.getloadavg()[0]
-    with hub() as running:
+    with hub_of_its_own("bench-hub") as running:
         alone = idle(running)
         runs = [load(running, destinations, users) for users in USERS for destinations in DESTINATIONS]
     DOC.write_text(document(alone, runs, datetime.now(UTC), busy))
     plot(runs)
     print(DOC.read_text())
-
-
-@contextmanager
-def hub() -> Iterator[RunningHub]:
-    folder = REPO / ".penstock" / "bench-hub"
-    home = Home(folder, cloud_port=free_port(), port=free_port(), sink_port=free_port())
-    if folder.exists():
-        penstock(home, "down", "--no-env")
-        shutil.rmtree(folder)
-    try:
-        yield bring_up(home)
-    finally:
-        penstock(home, "down", "--no-env")
 
 
 def idle(running: RunningHub) -> list[float]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from penstock.local.home import REPO, Home
-from penstock.local.ports import free_port
-from tests.e2e.running_hub import RunningHub, bring_up, penstock
+from tests.e2e.running_hub import RunningHub, hub_of_its_own
 
 LAST = ("test_repair.py", "test_redeploy.py", "test_down.py")
 
@@ -24,12 +21,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[RunningHub]:
-    folder = REPO / ".penstock" / "e2e"
-    home = Home(folder, cloud_port=free_port(), port=free_port(), sink_port=free_port())
-    if folder.exists():
-        penstock(home, "down", "--no-env")
-        shutil.rmtree(folder)
-    try:
-        yield bring_up(home)
-    finally:
-        penstock(home, "down", "--no-env")
+    with hub_of_its_own("e2e") as hub:
+        yield hub

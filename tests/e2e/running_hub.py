@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -16,8 +19,9 @@ from segment.analytics import Client
 
 from penstock.local.control_client import ControlClient
 from penstock.local.deployment import PREFIX, session
-from penstock.local.home import Home
+from penstock.local.home import REPO, Home
 from penstock.local.hub import Hub, read_hub
+from penstock.local.ports import free_port
 from tests.e2e.waiting import wait_for
 
 NUMBERS = count(1)
@@ -170,3 +174,17 @@ def bring_up(home: Home) -> RunningHub:
     hub = read_hub(home)
     assert hub is not None
     return RunningHub(home, hub)
+
+
+@contextmanager
+def hub_of_its_own(name: str) -> Iterator[RunningHub]:
+    """A fresh hub in `.penstock/<name>`, on free ports, and its end; what an earlier one left there is taken down."""
+    folder = REPO / ".penstock" / name
+    home = Home(folder, cloud_port=free_port(), port=free_port(), sink_port=free_port())
+    if folder.exists():
+        penstock(home, "down", "--no-env")
+        shutil.rmtree(folder)
+    try:
+        yield bring_up(home)
+    finally:
+        penstock(home, "down", "--no-env")
