@@ -116,8 +116,8 @@ notice:
 
 ## A flood beside a neighbour
 
-Another source sends {FLOOD} times what the neighbour sends in a second, or in {FLOODS_S[-1]} seconds, as fast as it can: the longer of the
-floods keeps both cores busy for most of the run. What the neighbour notices:
+Another source sends {FLOOD} times what the neighbour sends in a second, or in {FLOODS_S[-1]} seconds, as fast as
+it can: the longer of the floods keeps both cores busy for most of the run. What the neighbour notices:
 
 | events of the flood | p95 without | p95 with | ratio |
 |--:|--:|--:|--:|
