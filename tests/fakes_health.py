@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from penstock.domain.alerts import AlertState, Key, Turn
-from penstock.domain.minutes import Digests, Minute, Total
+from penstock.domain.minutes import Minute, Total
+from penstock.domain.named import Digests
 from penstock.errors import StoreChanged
 
 

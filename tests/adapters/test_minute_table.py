@@ -13,7 +13,8 @@ from moto import mock_aws
 from penstock.adapters.minute_table import DIGESTS_PER_ITEM, MOST_DIGESTS, MinuteTable
 from penstock.adapters.receipts import ReceiptTable
 from penstock.domain.books import Cause, FanoutReceipt, RecordReceipt
-from penstock.domain.minutes import DIGEST_BYTES, Figures, Minute, Total
+from penstock.domain.minutes import Figures, Minute, Total
+from penstock.domain.named import DIGEST_BYTES
 from penstock.errors import StoreChanged, StoreUnavailable
 from tests.builders_pipeline import DESTINATION, WORKSPACE
 from tests.control_api import REGION, make_tables

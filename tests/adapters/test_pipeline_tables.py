@@ -66,7 +66,7 @@ def test_receipts_are_read_as_they_were_kept_oldest_first(receipts: Any) -> None
     fates = {"job-1": (2, [DELIVERED, "http_400"]), "job-2": (0, [DELIVERED])}
     causes = {"http_503": Cause(2, "m-1", 503, "later")}
     more = {"retried": 2, "delays": {17: 3}, "causes": causes, "waiting": {"job-3": AT}}
-    delivered = deliver_receipt(LATER, fates, {"job-2"}, **more)
+    delivered = deliver_receipt(LATER, fates, {"job-2"}, {"job-1": 3}, **more)
     receipts.keep_deliver(WORKSPACE, DESTINATION, delivered)
     receipts.keep_fanout(WORKSPACE, DESTINATION, fanned_out)
     assert list(receipts.read(WORKSPACE, DESTINATION)) == [fanned_out, delivered]

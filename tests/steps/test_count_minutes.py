@@ -24,6 +24,8 @@ from penstock.domain.books import (
     deliver_receipt,
 )
 from penstock.domain.minutes import Figures, Minute
+from penstock.domain.named import named
+from penstock.domain.replays import new_id
 from penstock.steps import read_health
 from penstock.steps.read_health import roll_forward
 from tests.builders_pipeline import DESTINATION, WORKSPACE
@@ -92,6 +94,7 @@ def without_notes(figures: Figures) -> Figures:
 
 FATES = st.sampled_from([DELIVERED, DELIVERED, "http_400", "http_404", "dead:http_503"])
 SECONDS = st.integers(0, 40 * 60)
+CREATED = st.sampled_from(["src_a-change-1", "src_a-change-2", f"r-1-0.0.{new_id(BEGIN, 'aaaa')}"])
 
 
 @st.composite
@@ -99,14 +102,18 @@ def receipts(draw: Any) -> tuple[float, Receipt, float]:
     """(second, receipt, how late it is written) of few records and jobs, so that most are told of again and again."""
     second, number = draw(SECONDS), draw(st.integers(0, 3))
     late = float(draw(st.integers(0, 119)))
-    kind = draw(st.sampled_from(["fanout", "created", "deliver", "deliver"]))
+    kind = draw(st.sampled_from(["fanout", "fanout", "created", "replayed", "deliver", "deliver"]))
     if kind == "fanout":
-        counts = RecordReceipt(draw(st.integers(1, 3)), draw(st.integers(0, 1)), draw(st.integers(0, 1)))
+        sizes = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
+        counts = RecordReceipt(6, 6 - sum(sizes), draw(st.integers(0, 1)), "", sizes if len(sizes) > 1 else ())
         return second, FanoutReceipt(at(second), {f"r-{number}": counts}), late
     if kind == "created":
-        return second, CreatedReceipt(at(second), {f"c-{number}": 1}), late
+        return second, CreatedReceipt(at(second), {draw(CREATED): 1}), late
     fates = draw(st.lists(FATES, min_size=1, max_size=3))
-    return second, deliver_receipt(at(second), {f"r-{number}-0": (draw(st.integers(0, 2)), fates)}), late
+    if kind == "replayed":
+        return second, deliver_receipt(at(second), {draw(CREATED): (0, fates[:1])}), late
+    job_id, left = f"r-{number}-{draw(st.integers(0, 1))}", draw(st.integers(0, 2))
+    return second, deliver_receipt(at(second), {job_id: (draw(st.integers(0, 2)), fates)}, left={job_id: left}), late
 
 
 STEPS = st.lists(
@@ -186,6 +193,46 @@ def test_what_is_said_again_after_an_hour_counts_twice_and_before_that_once() ->
         assert roll_forward(*OF, world.books).total.figures.delivered == delivered
 
 
+def test_a_job_that_is_not_as_fan_out_says_is_put_right_in_the_minute_that_tells_of_it() -> None:
+    world = World()
+    world.write(10, FanoutReceipt(at(10), {"r-1": RecordReceipt(5, 4)}))
+    world.write(200, deliver_receipt(at(200), {"r-1-0": (0, [DELIVERED])}, left={"r-1-0": 2}))
+    world.now += 1_000
+    total = roll_forward(*OF, world.books).total.figures
+    first, second = world.minutes.minutes(*OF, "0", ":")
+    assert (first.figures.filtered, second.figures.filtered, total.filtered) == (4, -2, 2)
+
+
+def test_a_minute_reads_no_other_one_for_jobs_that_are_as_fan_out_says() -> None:
+    fanned_out = [FanoutReceipt(at(10), {f"r-{number}": RecordReceipt(3, 1)}) for number in range(5)]
+    delivered = [deliver_receipt(at(200), {f"r-{number}-0": (0, [DELIVERED] * 2)}) for number in range(5)]
+    earlier = {"2026-11-23T15:58": named(fanned_out).digests}
+    assert named(delivered).among(earlier) == []
+    assert named(fanned_out).among({"2026-11-23T16:01": named(delivered).digests}) == []
+    assert named(delivered).among({"2026-11-23T16:01": named(delivered[:1]).digests}) == ["2026-11-23T16:01"]
+    other = deliver_receipt(at(200), {"r-4-0": (0, [DELIVERED])})
+    assert named([*delivered, other]).among(earlier) == ["2026-11-23T15:58"]
+
+
+def test_where_two_tries_were_told_of_both_are_read_as_soon_as_one_is_in_doubt() -> None:
+    world = World()
+    world.write(0, FanoutReceipt(at(0), {"r-1": RecordReceipt(5, 2)}))
+    world.write(100, FanoutReceipt(at(100), {"r-1": RecordReceipt(5, 0)}))
+    world.write(200, deliver_receipt(at(200), {"r-1-0": (0, [DELIVERED] * 3)}))
+    world.now += 1_000
+    assert roll_forward(*OF, world.books).total.figures == Figures(accepted=5, filtered=2, delivered=3)
+
+
+def test_an_outcome_proves_no_creation_by_a_replay_whose_note_is_not_looked_for_any_more() -> None:
+    """It may have been counted long ago."""
+    job_id = f"r-1-0.0.{new_id(BEGIN, 'aaaa')}"
+    for seconds, created in ((40 * 60, 1), (70 * 60, 0)):
+        world = World()
+        world.write(seconds, deliver_receipt(at(seconds), {job_id: (0, [DELIVERED])}))
+        world.now += 7_200
+        assert roll_forward(*OF, world.books).total.figures == Figures(created=created, delivered=1)
+
+
 def test_one_call_counts_so_much_and_the_next_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_health, "MOST_RECEIPTS", 3)
     world = World()
@@ -202,7 +249,7 @@ def test_what_was_counted_once_is_read_no_more() -> None:
     world.write(0, FanoutReceipt(at(0), {"r": RecordReceipt(1, 0)}))
     world.now += 600
     assert roll_forward(*OF, world.books).minutes == (
-        Minute("2026-11-23T15:58", Figures(accepted=1), minutes.digests(world.all())),
+        Minute("2026-11-23T15:58", Figures(accepted=1), named(world.all()).digests),
     )
     assert roll_forward(*OF, world.books).minutes == ()
     assert roll_forward(*OF, world.books).total.figures.accepted == 1

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -607,4 +607,8 @@ def test_receipts_tell_of_retries_causes_and_how_long_it_took() -> None:
     assert receipt.waiting == {job(1, 2).id: job(1, 2).run.received_at}
     assert sum(receipt.delays.values()) == 1
     assert receipt.causes == {"http_503": Cause(1, "m-2", 503, "busy")}
-    assert receipt.jobs[job(1, 2).id].again
+    assert (receipt.jobs[job(1, 2).id].again, receipt.jobs[job(1, 2).id].left) == (True, 1)
+    works.now += timedelta(seconds=60)
+    works.deliver(message(job(1, 2), receives=3))
+    *_, receipt = works.receipts.read(WORKSPACE, DESTINATION)
+    assert (receipt.jobs[job(1, 2).id].first, receipt.jobs[job(1, 2).id].left) == (1, 0)

@@ -78,8 +78,8 @@ class World:
     def fan_out(self, second: float, counts: Mapping[str, RecordReceipt]) -> None:
         self.rows.append(FanoutReceipt(iso(BEGIN + second), counts))
 
-    def deliver(self, second: float, job: str, first: int, *fates: str) -> None:
-        self.rows.append(deliver_receipt(iso(BEGIN + second), {job: (first, fates)}))
+    def deliver(self, second: float, job: str, first: int, *fates: str, left: int = 0) -> None:
+        self.rows.append(deliver_receipt(iso(BEGIN + second), {job: (first, fates)}, left={job: left}))
 
     def traced(self, message_id: str = "m") -> Any:
         (event,) = trace_event(WORKSPACE, message_id, USER, None, self.ports).events
@@ -128,7 +128,7 @@ def world() -> World:
 
 def test_an_event_that_was_delivered_is_found_in_its_job_and_place(world: World) -> None:
     world.claim("m", record(7), index=3)
-    world.fan_out(1, {record(7): RecordReceipt(4, 1, 1, "11011", (2, 2))})
+    world.fan_out(1, {record(7): RecordReceipt(4, 1, 1, "11011", (2, 1))})
     world.deliver(2, f"{record(7)}-0", 0, DELIVERED, DELIVERED)
     world.deliver(3, f"{record(7)}-1", 0, DELIVERED)
     found = world.traced()
@@ -139,6 +139,32 @@ def test_an_event_that_was_delivered_is_found_in_its_job_and_place(world: World)
         1,
         iso(BEGIN + 3),
     )
+
+
+@pytest.mark.parametrize("taken", ["100", "111"])
+@pytest.mark.parametrize("seconds", [0.5, 2])
+def test_an_event_is_unknown_where_its_job_is_that_of_another_choice(world: World, taken: str, seconds: float) -> None:
+    """The first try of fan-out has sent two of three events and left no receipt; the second wanted one, or all."""
+    world.claim("m", record(7), index=0)
+    world.fan_out(1, {record(7): RecordReceipt(3, taken.count("0"), 0, taken)})
+    world.deliver(seconds, f"{record(7)}-0", 0, DELIVERED, left=1)
+    assert (world.traced().verdict, world.traced().reason) == ("unknown", "settings_changed")
+
+
+def test_an_event_is_unknown_where_another_ones_letter_lies_in_its_place(world: World) -> None:
+    world.claim("m", record(7))
+    world.fan_out(1, {record(7): RecordReceipt(1, 0)})
+    letter = Letter(
+        kind="dead",
+        reason="timeout",
+        at=iso(BEGIN + 5),
+        job=f"{record(7)}-0",
+        index=0,
+        run=run_of(),
+        event=Raw(b'{"messageId": "another"}'),
+    )
+    world.letters[letter.place] = (letter_index.entry(letter, "object", 0, 2_000_000_000), letter)
+    assert (world.traced().verdict, world.traced().reason) == ("unknown", "settings_changed")
 
 
 def test_an_event_that_nobody_wanted_is_filtered(world: World) -> None:

@@ -13,7 +13,8 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
-from penstock.domain.minutes import DIGEST_BYTES, Digests, Figures, Minute, Total
+from penstock.domain.minutes import Figures, Minute, Total
+from penstock.domain.named import DIGEST_BYTES, Digests
 from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:

@@ -39,6 +39,22 @@ def encode_job(job: Job) -> str:
     return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 
 
+def record_of(job_id: str) -> str | None:
+    """The stream's record that a job comes from; None for what the hub made itself, a replayed event included."""
+    record, _, chunk = job_id.rpartition("-")
+    return record if _is_number(chunk) and _is_number(record.rpartition("-")[2]) else None
+
+
+def replay_of(job_id: str) -> str | None:
+    """The replay that has sent a job, `<job>.<number>.rpl_…` being its id; None where none has."""
+    _, is_one, replay = job_id.rpartition(".rpl_")
+    return f"rpl_{replay}" if is_one else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def group_of(source: str, key: str) -> str:
     """The unit of order as an SQS message group and a Kinesis partition key (32 hex characters)."""
     digest = _begun(source).copy()

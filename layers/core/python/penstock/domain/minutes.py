@@ -3,29 +3,28 @@
 A minute's figures are what its receipts add to the books of the receipts before them: whatever stood there already
 counts nothing more, and what turned out to be delivered after all counts as that, and less as what it was taken for.
 So the minutes add up to the books, in whatever pieces they are counted. Which earlier minutes may speak of the same
-records and jobs is known by digests, kept for `LOOKED_BACK`: what is said again after that counts twice.
+records and jobs is known by digests (`named.py`) for `LOOKED_BACK`: what is said again after that counts twice, and
+what fan-out said wrongly of a job is put right only by an outcome before that.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct
 
-from penstock.domain.books import Books, Cause, CreatedReceipt, DeliverReceipt, FanoutReceipt, Receipt, add_up
+from penstock.domain.books import Books, Cause, DeliverReceipt, Receipt, add_up
+from penstock.domain.named import Digests, proves_its_creation
 from penstock.domain.timestamps import instant
 
 LOOKED_BACK = timedelta(hours=1)
 SETTLED_AFTER_S = 120.0  # a receipt is written that long after the time that it bears, at most
-DIGEST_BYTES = 6  # of a hundred thousand ids two are alike once in fifty thousand: it costs a look at one minute more
 MOST_WAITING = 200
 MOST_CAUSES = 50
 
-Digests: TypeAlias = frozenset[bytes]
 K = TypeVar("K", str, int)
 
 
@@ -123,15 +122,10 @@ def settled_before(now: datetime) -> str:
     return in_minutes(now - timedelta(seconds=SETTLED_AFTER_S))
 
 
-def digests(receipts: Iterable[Receipt]) -> Digests:
-    """A short digest of each record and job that receipts name. What was created and what became of it are two."""
-    return frozenset(_digest(name) for receipt in receipts for name in _names(receipt))
-
-
 def counted(receipts: Iterable[Receipt], before: Iterable[Receipt]) -> Figures:
     """What a minute's receipts add to those before, of which `before` has all that name the same records or jobs."""
     these, those = list(receipts), list(before)
-    both, known = add_up([*those, *these]), add_up(those)
+    both, known = add_up([*those, *these], proves_its_creation), add_up(those, proves_its_creation)
     counts = _difference(both, known)
     for receipt in these:
         if isinstance(receipt, DeliverReceipt):
@@ -146,17 +140,6 @@ def summed(minutes: Iterable[Minute]) -> Figures:
     for minute in minutes:
         total = total.plus(minute.figures)
     return total
-
-
-def _names(receipt: Receipt) -> Iterable[str]:
-    if isinstance(receipt, FanoutReceipt):
-        return (f"record {record_id}" for record_id in receipt.records)
-    kind = "created" if isinstance(receipt, CreatedReceipt) else "job"
-    return (f"{kind} {job_id}" for job_id in receipt.jobs)
-
-
-def _digest(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=DIGEST_BYTES).digest()
 
 
 def _difference(both: Books, known: Books) -> Figures:

@@ -112,6 +112,12 @@ def new_id(epoch_s: float, chance: str) -> str:
     return f"rpl_{digits}{chance[:4]}"
 
 
+def begun_at(replay_id: str) -> float:
+    """When a replay was made, in epoch seconds, by its id; long ago where that says nothing."""
+    digits = replay_id.removeprefix("rpl_")[:_TIME_LENGTH]
+    return int(digits, 36) / 1000 if len(digits) == _TIME_LENGTH and digits.isascii() and digits.isalnum() else 0.0
+
+
 def moved(replay: Replay, at: str, writer: str, **changes: object) -> Replay:
     """The replay after a change of it."""
     return msgspec.structs.replace(replay, updated_at=at, writer=writer, version=replay.version + 1, **changes)

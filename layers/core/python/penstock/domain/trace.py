@@ -12,6 +12,7 @@ from msgspec import Struct
 from penstock.domain.books import DEAD, DELIVERED, DeliverReceipt, RecordReceipt
 from penstock.domain.dedup import Claims, claimant
 from penstock.domain.event import LONGEST_MESSAGE_ID
+from penstock.domain.job import record_of
 from penstock.domain.letter_index import LetterEntry
 from penstock.domain.letters import Letter
 from penstock.domain.progress import Progress
@@ -23,6 +24,7 @@ _SOURCE = re.compile(r"src_[a-z0-9]{12}")
 
 BEHIND = "behind_others"  # it waits for its turn: it was not tried yet
 KEPT_AWAY = "kept_away"  # by a subscription, by `integrations`, by a tracking plan, or because it was disabled
+CHOSEN_ANEW = "settings_changed"  # between two tries of fan-out: which of them sent what its queue has is not known
 NO_RECEIPT, NOT_FOUND, NO_TIME = "no_receipt", "not_found_among_receipts", "out_of_time"
 
 
@@ -132,6 +134,16 @@ def place_in(receipt: RecordReceipt, of: Held) -> Place | None:
             return Place(f"{of.record}-{chunk}", left)
         left -= size
     return Place(f"{of.record}-0", left)
+
+
+def is_as_told(receipt: RecordReceipt, record_id: str, sizes: Mapping[str, int]) -> bool:
+    """Whether jobs of the record, of which deliver tells the sizes, can be those that fan-out tells of."""
+    told = {f"{record_id}-{chunk}": size for chunk, size in enumerate(receipt.sizes)}
+    return sizes.items() <= told.items()
+
+
+def sizes_in(receipt: DeliverReceipt, record_id: str) -> dict[str, int]:
+    return {job_id: job.size for job_id, job in receipt.jobs.items() if record_of(job_id) == record_id}
 
 
 def fate_in(receipt: DeliverReceipt, place: Place) -> tuple[Verdict, str | None] | None:

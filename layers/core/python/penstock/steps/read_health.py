@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain, groupby, islice
 from typing import NamedTuple, Protocol
 
@@ -14,12 +14,14 @@ from penstock.domain.books import Receipt
 from penstock.domain.destinations import Destination, import_name
 from penstock.domain.gate import Gate
 from penstock.domain.health import HealthView, RateView
-from penstock.domain.minutes import LOOKED_BACK, Digests, Figures, Minute, Total
+from penstock.domain.minutes import LOOKED_BACK, Figures, Minute, Total
+from penstock.domain.named import Digests, Named, named
 from penstock.errors import QueueGone, StoreChanged
 
 FIRST, LAST = "0", ":"  # before and after every time
 MOST_RECEIPTS = 20_000  # that one call reads; it always ends at the end of a minute
 MOST_S = 10.0
+NAMED_FOR_S = 20 * 3_600.0  # less than digests are kept
 MOST_COUNTED = 10_000  # jobs outside the queue: each is read for it
 
 
@@ -101,15 +103,18 @@ class Standing(NamedTuple):
     is_whole: bool
 
 
-def roll_forward(workspace: str, destination: str, books: Books) -> Standing:
+def roll_forward(workspace: str, destination: str, books: Books, before: str | None = None) -> Standing:
     """Count what is not counted yet, as far as one call goes, and keep what cannot change any more.
 
-    A crash leaves the total as it was or as it is to be, and so do two who count at once: both find the same.
+    Of the minutes before `before`, where it is given, nobody asks any more: they alone are counted, and the total alone
+    is kept. A crash leaves the total as it was or as it is to be, and so do two who count at once: both find the same.
     """
     started, now = books.clock(), datetime.fromtimestamp(books.clock(), UTC)
     known = books.minutes.total(workspace, destination)
-    counter = _Counter(workspace, destination, books, minutes.settled_before(now), known, known)
-    receipts = books.receipts.read(workspace, destination, known.upto or FIRST, LAST)
+    if before is not None and known.upto >= before:
+        return Standing(known, (), True)
+    counter = _Counter(workspace, destination, books, now, known, known, keeps_minutes=before is None)
+    receipts = books.receipts.read(workspace, destination, known.upto or FIRST, before or LAST)
     read = 0
     for minute, group in groupby(receipts, key=lambda receipt: minutes.minute_of(receipt.at)):
         if read > MOST_RECEIPTS or books.clock() - started > MOST_S:
@@ -129,9 +134,10 @@ class _Counter:
     workspace: str
     destination: str
     books: Books
-    settled_before: str
+    now: datetime
     kept: Total
     total: Total
+    keeps_minutes: bool
     done: list[Minute] = field(default_factory=list)
     unkept: list[Minute] = field(default_factory=list)
     named: dict[str, Digests] | None = None
@@ -139,15 +145,15 @@ class _Counter:
     settled: Total | None = None
 
     def count(self, minute: str, receipts: Sequence[Receipt]) -> None:
-        mine = minutes.digests(receipts)
+        mine = named(receipts)
         before = chain.from_iterable(self._receipts_of(each) for each in self._suspects(minute, mine))
-        found = Minute(minute, minutes.counted(receipts, before), mine)
+        found = Minute(minute, minutes.counted(receipts, before), mine.digests)
         if self.unkept and not self.books.minutes.fits([*self.unkept, found]):
             self.keep()
         self.total = self.total.plus(found, receipts)
         self.done.append(found)
-        self._known()[minute] = mine
-        if minute < self.settled_before:
+        self._known()[minute] = mine.digests
+        if minute < minutes.settled_before(self.now):
             self.unkept.append(found)
             self.settled = self.total
 
@@ -156,19 +162,28 @@ class _Counter:
         if not self.unkept or not self.may_keep or self.settled is None:
             return
         try:
-            self.books.minutes.roll(self.workspace, self.destination, self.kept, self.settled, self.unkept)
+            kept = self.unkept if self.keeps_minutes else ()
+            self.books.minutes.roll(self.workspace, self.destination, self.kept, self.settled, kept)
             self.kept = self.settled
         except StoreChanged:
             self.may_keep = False
         self.unkept = []
 
-    def _suspects(self, minute: str, mine: Digests) -> list[str]:
+    def _suspects(self, minute: str, mine: Named) -> list[str]:
         """The minutes before whose receipts may name what this one's name."""
         begin = minutes.moved(minute, -LOOKED_BACK)
         if self.named is None:
-            self.named = dict(self.books.minutes.digests(self.workspace, self.destination, begin, minute))
+            self.named = self._named_before(begin, minute)
         self.named = {at: theirs for at, theirs in self.named.items() if at >= begin}
-        return [at for at, theirs in sorted(self.named.items()) if not theirs.isdisjoint(mine)]
+        return mine.among(self.named)
+
+    def _named_before(self, begin: str, minute: str) -> dict[str, Digests]:
+        """By the digests that were kept; what is too old for those is named by its receipts."""
+        if minute > minutes.in_minutes(self.now - timedelta(seconds=NAMED_FOR_S)):
+            return dict(self.books.minutes.digests(self.workspace, self.destination, begin, minute))
+        receipts = self.books.receipts.read(self.workspace, self.destination, begin, minute)
+        by_minute = groupby(receipts, key=lambda receipt: minutes.minute_of(receipt.at))
+        return {at: named(theirs).digests for at, theirs in by_minute}
 
     def _known(self) -> dict[str, Digests]:
         assert self.named is not None

@@ -121,12 +121,13 @@ def _keep_receipts(
     done = [(fate.task.job, fate) for fate in fates if fate.task.job is not None]
     jobs = {job.id: (fate.task.note.done, fate.fates) for job, fate in done if fate.fates}
     again = {job.id for job, fate in done if fate.task.message.receives > 1}
+    left = {job.id: len(job.run.events) - fate.task.note.done - len(fate.fates) for job, fate in done if fate.fates}
     retried = sum(tally.retried for tally in tallies)
     if jobs or retried:
         delays: Counter[int] = sum((tally.delays for tally in tallies), Counter())
         failed = {job.id: job.run.received_at for job, fate in done if fate.wait_s is not None and _has_failed(fate)}
         more = {"retried": retried, "delays": delays, "causes": _causes(tallies), "waiting": failed}
-        desk.receipts.keep_deliver(workspace, destination, deliver_receipt(at, jobs, again, **more))
+        desk.receipts.keep_deliver(workspace, destination, deliver_receipt(at, jobs, again, left, **more))
 
 
 def _has_failed(fate: Fate) -> bool:

@@ -81,10 +81,11 @@ class Ports:
 
 
 class _Found(NamedTuple):
-    """The receipt of a record at a destination."""
+    """The receipt of a record at a destination, and the sizes of those of its jobs that were told of before it."""
 
     at: str
     counts: RecordReceipt
+    sizes: Mapping[str, int]
 
 
 def trace_event(workspace: str, message_id: str, user: str, source: str | None, ports: Ports) -> TraceView:
@@ -100,7 +101,8 @@ def trace_event(workspace: str, message_id: str, user: str, source: str | None, 
         raise NotFound("message_not_found", "no source has got such an event from this user in the last 15 days")
     until = ports.clock() + MOST_S
     destinations = ports.ledger.store.page(Destination, workspace, Window(MOST_OF_A_KIND))
-    return TraceView(message_id, user, [_event(of, each, destinations, until, ports) for of, each in found])
+    traced = [_event(message_id, of, each, destinations, until, ports) for of, each in found]
+    return TraceView(message_id, user, traced)
 
 
 def _sources(workspace: str, source: str | None, ledger: Ledger) -> list[str]:
@@ -109,10 +111,12 @@ def _sources(workspace: str, source: str | None, ledger: Ledger) -> list[str]:
     return [each.id for each in ledger.store.page(Source, workspace, Window(MOST_OF_A_KIND))]
 
 
-def _event(source: str, of: Held, destinations: Sequence[Destination], until: float, ports: Ports) -> EventTrace:
+def _event(
+    message_id: str, source: str, of: Held, destinations: Sequence[Destination], until: float, ports: Ports
+) -> EventTrace:
     traced, first = [], None
     for item in destinations:
-        tracer = _Tracer(item, of, ports)
+        tracer = _Tracer(message_id, item, of, ports)
         if ports.clock() > until:
             traced.append(tracer.unknown(trace.NO_TIME))
             continue
@@ -129,6 +133,7 @@ def _event(source: str, of: Held, destinations: Sequence[Destination], until: fl
 class _Tracer:
     """Looks for one event at one destination."""
 
+    message_id: str
     item: Destination
     of: Held
     ports: Ports
@@ -136,9 +141,12 @@ class _Tracer:
     def receipt(self, near: str | None) -> _Found | None:
         """The record's receipt; `near` is when another destination got it."""
         begin = _epoch(near) - NEAR_S if near else self._search() - ASIDE_S
+        sizes: dict[str, int] = {}
         for receipt in islice(self._receipts(begin, PAGE), MOST_RECEIPTS):
-            if isinstance(receipt, FanoutReceipt) and self.of.record in receipt.records:
-                return _Found(receipt.at, receipt.records[self.of.record])
+            if isinstance(receipt, DeliverReceipt):
+                sizes |= trace.sizes_in(receipt, self.of.record)
+            elif isinstance(receipt, FanoutReceipt) and self.of.record in receipt.records:
+                return _Found(receipt.at, receipt.records[self.of.record], sizes)
         return None
 
     def _search(self) -> float:
@@ -160,11 +168,15 @@ class _Tracer:
         return None
 
     def traced(self, found: _Found) -> DestinationTrace:
+        if not trace.is_as_told(found.counts, self.of.record, found.sizes):
+            return self.unknown(trace.CHOSEN_ANEW)
         place = trace.place_in(found.counts, self.of)
         if place is None:
             return self._with(verdict="filtered", reason=trace.KEPT_AWAY, at=found.at)
         key = (self.item.workspace_id, self.item.id)
         entry = self.ports.letters.find(*key, place_of(place.job, place.index))
+        if entry is not None and entry.message_id not in (None, self.message_id):
+            return self.unknown(trace.CHOSEN_ANEW)
         if entry is not None:
             return trace.of_letter(self.item.id, self.item.name, entry, self.ports.bodies.read([entry])[0])
         return self._by_receipts(found, place, self.ports.notes.read(*key, place.job))
@@ -175,7 +187,11 @@ class _Tracer:
         read = 0
         for receipt in islice(self._receipts(begin, None), MOST_RECEIPTS):
             read += 1
-            fate = trace.fate_in(receipt, place) if isinstance(receipt, DeliverReceipt) else None
+            if not isinstance(receipt, DeliverReceipt):
+                continue
+            if not trace.is_as_told(found.counts, self.of.record, trace.sizes_in(receipt, self.of.record)):
+                return self.unknown(trace.CHOSEN_ANEW)
+            fate = trace.fate_in(receipt, place)
             if fate is not None:
                 verdict, reason = fate
                 return self._with(verdict=verdict, reason=reason, attempts=failed + 1, at=receipt.at)
