@@ -218,8 +218,6 @@ class _Check:
         ours, theirs = self._jobs_in(name, first), self._jobs_in(name, second)
         if len(ours | theirs) > 1 and self.said.lettered & (ours | theirs):
             return "a replay of what got through too"
-        if ours != theirs and self._was_kept_again(name):
-            return "a replay of a letter that was kept again"
         for notes in (first.invocation.excuses, second.invocation.echoes):
             why = notes.get("") or next((notes[job] for job in jobs if job in notes), None)
             if why is not None:
@@ -284,7 +282,7 @@ class _Check:
         if self._is_gone():
             return  # what its queue held went with it
         total = books.outcomes + self.said.queued_count
-        if abs(books.accepted + books.created - total) > self._rerouted() + self._kept_again():
+        if abs(books.accepted + books.created - total) > self._rerouted():
             self.broken(BOOKS, f"{books.accepted} accepted + {books.created} created, {total} outcomes and queued")
         meant = [each for each in self.accepted.values() if self._is_source(each.event)]
         if books.accepted != len(meant) and self.world.config.versions[self.site.name][0].since == 0.0:
@@ -296,16 +294,6 @@ class _Check:
             each.was_replayed and self._wishes(each) == {True, False} and self._is_source(each.event)
             for each in self.accepted.values()
         )
-
-    def _kept_again(self) -> int:
-        """Events replayed whose letter was written over meanwhile, for a crash: a replay that died does not find it."""
-        return sum(
-            self._was_kept_again(name) and any(".rpl_" in job for job in self.jobs_of[name])
-            for name in self.said.given_up
-        )
-
-    def _was_kept_again(self, name: str) -> bool:
-        return self.world.letters.index.kept[self.site.name, name] > 1
 
     def _is_source(self, event: Event) -> bool:
         route = self.world.config.versions[self.site.name][0].route

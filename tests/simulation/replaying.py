@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +9,7 @@ from typing import Any
 
 from penstock.domain import replays
 from penstock.domain.event import iso
-from penstock.domain.letter_index import LetterEntry, LetterFilter
+from penstock.domain.letter_index import LetterFilter
 from penstock.domain.letters import Letter, decode_letter
 from penstock.domain.replays import Replay, Ticket
 from penstock.domain.routing import Route
@@ -28,28 +27,16 @@ MARGIN_S = 25.0
 RETENTION_DAYS = 30
 
 
-class Index(MemoryLetters):
-    """Counts how often each letter was kept: again means that its job came again after a crash."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
-        self.kept: Counter[tuple[str, str | None]] = Counter()  # by destination and messageId
-
-    def put(self, workspace: str, destination: str, entries: Sequence[LetterEntry]) -> None:
-        super().put(workspace, destination, entries)
-        self.kept.update((destination, entry.message_id) for entry in entries if ".rpl_" not in entry.job)
-
-
 @dataclass
 class Letterbox:
     """All letters: bodies and index."""
 
     clock: Callable[[], float]
     bodies: MemoryBodies = field(default_factory=MemoryBodies)
-    index: Index = field(init=False)
+    index: MemoryLetters = field(init=False)
 
     def __post_init__(self) -> None:
-        self.index = Index(self.clock)
+        self.index = MemoryLetters(self.clock)
 
     def letters(self, workspace: str, destination: str) -> list[Letter]:
         rows = self.index.rows.get((workspace, destination), {})
