@@ -92,6 +92,11 @@ class Hub(World):
     def slow_down(self) -> None:
         self.watch.report(*KEY, Evidence(frozenset(), 5, None, 8.0, 5))
 
+    def recover(self) -> None:
+        """It was slow, and its mapping is not back yet."""
+        self.gates.save(*KEY, self.gate, replace(self.gate, mapped=Mapped(True, Lane.SLOW)))
+        self.switch.mappings[f"mapping-of-{DESTINATION}"] = Mapped(True, Lane.SLOW)
+
     @property
     def imports_mapped(self) -> Mapped:
         return self.switch.mappings[IMPORT_MAPPING]
@@ -103,7 +108,9 @@ class Hub(World):
 
 
 def in_trouble(hub: Hub, trouble: str) -> None:
-    {"none": lambda: None, "closed": hub.close, "paused": hub.pause, "slow": hub.slow_down}[trouble]()
+    act = {"closed": hub.close, "paused": hub.pause, "slow": hub.slow_down, "over": hub.recover}.get(trouble)
+    if act is not None:
+        act()
 
 
 TROUBLES = ["none", "closed", "paused", "slow"]
@@ -198,6 +205,15 @@ def test_a_gatekeeper_that_read_the_destination_before_does_not_take_the_mapping
 
     hub.store.find = meanwhile  # type: ignore[method-assign]
     tend(*KEY, hub.ports())
+    hub.pass_(400)
+    assert hub.is_settled
+
+
+@pytest.mark.parametrize("trouble", [*TROUBLES[1:], "over"])
+def test_a_gatekeeper_that_is_switching_the_other_mapping_does_not_take_both_for_settled(trouble: str) -> None:
+    hub = Hub()
+    in_trouble(hub, trouble)
+    tend(*KEY, hub.ports(switch=Meanwhile(1, hub.get).around(hub.switch, "put")))
     hub.pass_(400)
     assert hub.is_settled
 
