@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
-from typing import Any
 
 import boto3
 import pytest
 
 from functions.fanout.handler import handler as fan_out
-from functions.gatekeeper.handler import handler as gatekeeper
-from penstock.adapters.gate_table import GateTable
 from penstock.domain import gate as gates
 from penstock.domain.gate import Gate, GateState
 from penstock.domain.overflow import Limits
 from penstock.wiring import fanout as fanout_wiring
-from penstock.wiring import gatekeeper as wiring
-from tests.control_api import REGION, Json, make_deliver
-from tests.handlers.test_pipeline import Cloud, Context, cloud_of_its_own, kinesis_event
+from tests.control_api import REGION, Json
+from tests.gatekeeper_cloud import book, cloud_with_gatekeeper, tend
+from tests.handlers.test_pipeline import Cloud, Context, kinesis_event
 
 SHALLOW = Limits(deep=2, asked_every=0, most_waiting=1)
 
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    with cloud_of_its_own() as made:
-        chores = boto3.client("sqs", region_name=REGION).create_queue(QueueName="penstock-test-chores")["QueueUrl"]
-        account = chores.split("/")[-2]
-        boto3.client("events", region_name=REGION).create_event_bus(Name="penstock-test")
-        os.environ.update(
-            PENSTOCK_DELIVER_SLOW_FUNCTION_ARN=make_deliver("deliver_slow"),
-            PENSTOCK_EVENT_BUS="penstock-test",
-            PENSTOCK_CHORES_QUEUE_ARN=f"arn:aws:sqs:{REGION}:{account}:penstock-test-chores",
-        )
-        forget_wiring()
+    with cloud_with_gatekeeper() as made:
         yield made
-        forget_wiring()
-
-
-def forget_wiring() -> None:
-    for each in (wiring.given, wiring.ports, wiring._store, wiring._delivering, fanout_wiring.ports):
-        each.cache_clear()
-
-
-def tend(cloud: Cloud) -> Any:
-    body = json.dumps({"workspace": cloud.tenant.id, "destination": cloud.destination})
-    gatekeeper({"Records": [{"body": body}]}, Context())
-    return book().read(cloud.tenant.id, cloud.destination)
-
-
-def book() -> GateTable:
-    return GateTable(boto3.client("dynamodb", region_name=REGION), "penstock-test-gates", lambda: 0.0)
 
 
 def waiting(cloud: Cloud) -> int:

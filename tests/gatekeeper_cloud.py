@@ -1,0 +1,50 @@
+"""The cloud of the pipeline's handlers, with all that the gatekeeper needs besides."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+
+from functions.gatekeeper.handler import handler as gatekeeper
+from penstock.adapters.gate_table import GateTable
+from penstock.wiring import fanout as fanout_wiring
+from penstock.wiring import gatekeeper as wiring
+from tests.control_api import REGION, make_deliver
+from tests.handlers.test_pipeline import Cloud, Context, cloud_of_its_own
+
+
+@contextmanager
+def cloud_with_gatekeeper() -> Iterator[Cloud]:
+    with cloud_of_its_own() as made:
+        chores = boto3.client("sqs", region_name=REGION).create_queue(QueueName="penstock-test-chores")["QueueUrl"]
+        account = chores.split("/")[-2]
+        boto3.client("events", region_name=REGION).create_event_bus(Name="penstock-test")
+        os.environ.update(
+            PENSTOCK_DELIVER_SLOW_FUNCTION_ARN=make_deliver("deliver_slow"),
+            PENSTOCK_EVENT_BUS="penstock-test",
+            PENSTOCK_CHORES_QUEUE_ARN=f"arn:aws:sqs:{REGION}:{account}:penstock-test-chores",
+        )
+        _forget_wiring()
+        yield made
+        _forget_wiring()
+
+
+def _forget_wiring() -> None:
+    for each in (wiring.given, wiring.ports, wiring._store, wiring._delivering, fanout_wiring.ports):
+        each.cache_clear()
+
+
+def tend(cloud: Cloud) -> Any:
+    """What a chore has done; the gate then."""
+    body = json.dumps({"workspace": cloud.tenant.id, "destination": cloud.destination})
+    gatekeeper({"Records": [{"body": body}]}, Context())
+    return book().read(cloud.tenant.id, cloud.destination)
+
+
+def book() -> GateTable:
+    return GateTable(boto3.client("dynamodb", region_name=REGION), "penstock-test-gates", lambda: 0.0)
