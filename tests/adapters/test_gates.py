@@ -23,7 +23,7 @@ from penstock.adapters.recent_deliveries import RecentDeliveries
 from penstock.domain import gate as gates
 from penstock.domain.audit import iso
 from penstock.domain.books import DELIVERED, FanoutReceipt, RecordReceipt, deliver_receipt
-from penstock.domain.gate import Gate, GateState, Lane, Mapped
+from penstock.domain.gate import Gate, GateState, Mapped, Pool
 from penstock.errors import QueueGone, QueueUnavailable, StoreChanged, StoreUnavailable, Unavailable
 from penstock.steps.watch_gate import Chore
 from tests.builders_pipeline import DESTINATION, SHARD, WORKSPACE
@@ -62,10 +62,10 @@ FULL = Gate(
     since=NOW + 0.1239996,
     probes=3,
     next_probe_at=NOW + 60,
-    lane=Lane.SLOW,
+    pool=Pool.SLOW,
     slow_at=NOW - 1,
     calm_since=NOW - 2,
-    mapped=Mapped(False, Lane.SLOW, settled=False),
+    mapped=Mapped(False, Pool.SLOW, settled=False),
     untold=gates.paused(closed(), "holiday", "tok_a", NOW).untold,
     parking=NOW - 0.123,
     park_at=NOW + 15,
@@ -77,7 +77,7 @@ def test_a_gate_that_nobody_knows_is_open(book: Any) -> None:
     assert book.read(*KEY) == book.find(KEY) == Gate()
 
 
-@pytest.mark.parametrize("gate", [FULL, closed(), Gate(lane=Lane.SLOW)], ids=["full", "closed", "slow"])
+@pytest.mark.parametrize("gate", [FULL, closed(), Gate(pool=Pool.SLOW)], ids=["full", "closed", "slow"])
 def test_a_gate_is_read_as_it_was_saved(book: Any, gate: Gate) -> None:
     saved = book.save(*KEY, Gate(), gate)
     assert saved == replace(gate, version=1)
@@ -112,9 +112,9 @@ def test_strikes_add_up_whoever_strikes(book: Any) -> None:
 def test_strikes_survive_a_change_that_somebody_else_makes_to_an_open_gate(book: Any) -> None:
     read = book.read(*KEY)
     book.strike(*KEY, ["ada"], NOW)
-    book.save(*KEY, read, replace(read, lane=Lane.SLOW))
+    book.save(*KEY, read, replace(read, pool=Pool.SLOW))
     found = book.read(*KEY)
-    assert (found.strikes, found.struck_at, found.lane) == ({"ada"}, NOW, Lane.SLOW)
+    assert (found.strikes, found.struck_at, found.pool) == ({"ada"}, NOW, Pool.SLOW)
 
 
 def test_strikes_go_when_the_gate_closes_and_a_closed_gate_takes_none(book: Any) -> None:
@@ -270,7 +270,7 @@ def switch(request: pytest.FixtureRequest, aws: None) -> Any:
     return memory, "made"
 
 
-@pytest.mark.parametrize("wanted", [Mapped(on, lane) for on in (True, False) for lane in Lane], ids=str)
+@pytest.mark.parametrize("wanted", [Mapped(on, pool) for on in (True, False) for pool in Pool], ids=str)
 def test_a_mapping_does_what_is_wanted_in_the_end_and_then_stays_so(switch: Any, wanted: Mapped) -> None:
     switched, mapping_id = switch
     assert any(switched.put(mapping_id, wanted) for _ in range(3))
@@ -282,9 +282,9 @@ def test_a_mapping_that_is_no_more_needs_no_switching(switch: Any) -> None:
     assert switch[0].put("00000000-0000-0000-0000-000000000000", Mapped(False))
 
 
-def test_a_mapping_is_moved_to_the_function_of_its_lane_and_switched_off(aws: None) -> None:
+def test_a_mapping_is_moved_to_the_function_of_its_pool_and_switched_off(aws: None) -> None:
     switched, mapping_id, functions = mapping_of_aws()
-    switched.put(mapping_id, Mapped(False, Lane.SLOW))
+    switched.put(mapping_id, Mapped(False, Pool.SLOW))
     found = client("lambda").get_event_source_mapping(UUID=mapping_id)
     assert (found["FunctionArn"], found["State"]) == (functions.slow, "Disabled")
 

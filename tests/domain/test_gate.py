@@ -1,4 +1,4 @@
-"""When a gate closes, when it is tried again, and which lane a destination is on."""
+"""When a gate closes, when it is tried again, and which pool a destination is in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from penstock.domain import gate as gates
-from penstock.domain.gate import Evidence, Gate, GateState, Lane, Mapped, Probed
+from penstock.domain.gate import Evidence, Gate, GateState, Mapped, Pool, Probed
 
 NOW = 1_790_000_000.0
 
@@ -24,7 +24,7 @@ def struck(count: int, struck_at: float = NOW - 30) -> Gate:
 
 
 def slow(**fields: Any) -> Gate:
-    return Gate(lane=Lane.SLOW, **fields)
+    return Gate(pool=Pool.SLOW, **fields)
 
 
 def closed(**fields: Any) -> Gate:
@@ -167,27 +167,27 @@ def test_a_refusal_for_good_shows_life() -> None:
 
 def test_a_destination_is_slow_at_the_second_sight_within_a_minute() -> None:
     once = gates.timed(Gate(), evidence(mean_s=1.5), NOW)
-    assert once.lane is Lane.FAST
-    assert gates.timed(once, evidence(mean_s=1.5), NOW + 30).lane is Lane.SLOW
-    assert gates.timed(once, evidence(mean_s=1.5), NOW + 90).lane is Lane.FAST
+    assert once.pool is Pool.FAST
+    assert gates.timed(once, evidence(mean_s=1.5), NOW + 30).pool is Pool.SLOW
+    assert gates.timed(once, evidence(mean_s=1.5), NOW + 90).pool is Pool.FAST
 
 
 def test_a_destination_that_takes_seconds_is_slow_at_once() -> None:
-    assert gates.timed(Gate(), evidence(mean_s=10.0), NOW).lane is Lane.SLOW
+    assert gates.timed(Gate(), evidence(mean_s=10.0), NOW).pool is Pool.SLOW
 
 
 def test_a_destination_is_fast_again_after_three_minutes_well_under_a_second() -> None:
     gate = gates.timed(slow(), evidence(mean_s=0.2), NOW)
-    assert gate.lane is Lane.SLOW
-    assert gates.timed(gate, evidence(mean_s=0.2), NOW + 179).lane is Lane.SLOW
-    assert gates.timed(gate, evidence(mean_s=0.2), NOW + 180).lane is Lane.FAST
-    assert gates.rested(gate, NOW + 180).lane is Lane.FAST
+    assert gate.pool is Pool.SLOW
+    assert gates.timed(gate, evidence(mean_s=0.2), NOW + 179).pool is Pool.SLOW
+    assert gates.timed(gate, evidence(mean_s=0.2), NOW + 180).pool is Pool.FAST
+    assert gates.rested(gate, NOW + 180).pool is Pool.FAST
 
 
-def test_a_slow_destination_gets_nothing_on_the_fast_lane_until_it_is_moved() -> None:
+def test_a_slow_destination_gets_nothing_in_the_fast_pool_until_it_is_moved() -> None:
     found_slow = gates.timed(Gate(), evidence(mean_s=gates.VERY_SLOW_S), NOW)
     assert found_slow.hold_s(NOW + 30) == gates.MOVING_HOLD_S
-    assert replace(found_slow, mapped=Mapped(True, Lane.SLOW)).hold_s(NOW + 30) is None
+    assert replace(found_slow, mapped=Mapped(True, Pool.SLOW)).hold_s(NOW + 30) is None
 
 
 def test_a_destination_that_is_never_moved_gets_its_events_all_the_same() -> None:
@@ -216,8 +216,8 @@ def test_nobody_looks_after_a_common_gate() -> None:
         (closed(mapped=Mapped(False), untold=()), 15 + gates.OVERDUE_S),
         (closed(), gates.OVERDUE_S),
         (Gate(mapped=Mapped(False)), gates.OVERDUE_S),
-        (slow(mapped=Mapped(True, Lane.SLOW), calm_since=NOW), gates.CALM_FOR_S),
-        (slow(mapped=Mapped(True, Lane.SLOW)), gates.LOOKED_AFTER_S),
+        (slow(mapped=Mapped(True, Pool.SLOW), calm_since=NOW), gates.CALM_FOR_S),
+        (slow(mapped=Mapped(True, Pool.SLOW)), gates.LOOKED_AFTER_S),
         (Gate(state=GateState.PAUSED, mapped=Mapped(False)), gates.LOOKED_AFTER_S),
     ],
     ids=["closed", "not switched off", "not switched on", "calm", "slow", "paused"],

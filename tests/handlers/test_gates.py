@@ -52,7 +52,7 @@ def test_a_new_destinations_gate_is_open(acme: Tenant) -> None:
         "state": "open",
         "reason": None,
         "since": None,
-        "lane": "fast",
+        "pool": "fast",
         "strikes": 0,
         "next_probe_at": None,
     }

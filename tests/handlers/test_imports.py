@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from functions.fanout.handler import handler as fan_out
 from penstock.adapters.chores import chore_in
 from penstock.domain import gate as gates
-from penstock.domain.gate import Gate, Lane, Mapped
+from penstock.domain.gate import Gate, Mapped, Pool
 from tests.control_api import REGION
 from tests.gatekeeper_cloud import book, cloud_with_gatekeeper, tend
 from tests.handlers.test_pipeline import Cloud, Context, kinesis_event
@@ -62,7 +62,7 @@ def test_a_paused_destinations_stays_off_and_a_slow_ones_goes_to_the_slow_functi
     tend(cloud)
     assert mapping(cloud)[0] == "Disabled"
     paused = book().read(cloud.tenant.id, cloud.destination)
-    slow = Gate(lane=Lane.SLOW, mapped=Mapped(False))
+    slow = Gate(pool=Pool.SLOW, mapped=Mapped(False))
     book().save(cloud.tenant.id, cloud.destination, paused, slow)
     tend(cloud)
     assert mapping(cloud) == ("Enabled", "penstock-test-deliver_slow")

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from infra.stages import stage
 from penstock.domain import delivery
 from penstock.domain.delivery import Answer, Trouble, Verdict
-from penstock.domain.gate import Evidence, Gate, Key, Lane, Mapped
+from penstock.domain.gate import Evidence, Gate, Key, Mapped, Pool
 from penstock.steps.watch_gate import WatchGate
 from tests.fakes_gate import MemoryGates
 from tests.simulation.at_scale_gatekeeper import Gatekeeper
@@ -57,7 +57,7 @@ class Plan:
 
 
 @dataclass
-class Pool:
+class Share:
     """The share of one function. Whoever finds none free waits in line: its poller tries again."""
 
     most: int
@@ -142,9 +142,9 @@ class Hub:
         self.arrivals, self.chance = random.Random(plan.seed), random.Random(plan.seed + 1)
         self.sites = [self._site(number) for number in range(plan.destinations)]
         self.by_id = {site.id: site for site in self.sites}
-        fast, slow = Pool(PROD.reserved["deliver"]), Pool(PROD.reserved["deliver_slow"])
-        one = Pool(fast.most + slow.most)
-        self.pools = {Lane.FAST: fast, Lane.SLOW: slow} if plan.bulkhead else {Lane.FAST: one, Lane.SLOW: one}
+        fast, slow = Share(PROD.reserved["deliver"]), Share(PROD.reserved["deliver_slow"])
+        one = Share(fast.most + slow.most)
+        self.shares = {Pool.FAST: fast, Pool.SLOW: slow} if plan.bulkhead else {Pool.FAST: one, Pool.SLOW: one}
         self.gates = RememberedGates(self.clock)
         gatekeeper = Gatekeeper(self.clock, self.gates, self)
         self.watch = WatchGate(self.gates, self.gates, self, gatekeeper, self.clock)
@@ -174,8 +174,8 @@ class Hub:
             jobs = site.queue.receive(JOBS_OF_A_BATCH)
             if jobs:
                 site.busy += 1
-                pool = self.pools[site.mapped.lane]
-                pool.enter(Batch(self, site, pool, jobs).begin)
+                share = self.shares[site.mapped.pool]
+                share.enter(Batch(self, site, share, jobs).begin)
             is_more = len(jobs) == JOBS_OF_A_BATCH
         if site.queue.held and site.mapped.on and not site.busy:
             at = max(site.queue.next_at() or 0.0, self.clock.now + 0.05)
@@ -212,7 +212,7 @@ class Batch:
 
     hub: Hub
     site: Site
-    pool: Pool
+    share: Share
     jobs: Sequence[Held]
     done: list[tuple[Held, float]] = field(default_factory=list)
     failed: list[tuple[Held, float]] = field(default_factory=list)
@@ -289,5 +289,5 @@ class Batch:
         if not self.site.queue.held:
             self.site.queue.by_receipt.clear()
         self.site.busy -= 1
-        self.pool.leave()
+        self.share.leave()
         self.hub.look(self.site)

@@ -53,7 +53,7 @@ def seen(plan: Plan) -> Figures:
         noticed_s=len(over) * WINDOW_S,
         later=_share(_between(delays, LATER_S, plan.lasts_s), 0.95),
         events=len(every),
-        fast_at_once=max(pool.peak for pool in hub.pools.values()),
+        fast_at_once=max(share.peak for share in hub.shares.values()),
         closed=sum(gate.state is not GateState.OPEN for gate in hub.gates.gates.values()),
     )
 

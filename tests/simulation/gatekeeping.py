@@ -10,7 +10,7 @@ from greenlet import getcurrent
 
 from penstock.domain import gate as gates
 from penstock.domain.destinations import Destination
-from penstock.domain.gate import GateState, Key, Lane, Mapped
+from penstock.domain.gate import GateState, Key, Mapped, Pool
 from penstock.domain.webhook_settings import Plain
 from penstock.errors import QueueGone, StoreChanged, Unavailable
 from penstock.steps import deliver as deliver_step
@@ -104,7 +104,7 @@ class Switch:
             self.mappings[mapping_id].switch(wanted.on)
 
     def is_slow(self, mapping_id: str) -> bool:
-        return self.doing.get(mapping_id, Mapped()).lane is Lane.SLOW
+        return self.doing.get(mapping_id, Mapped()).pool is Pool.SLOW
 
 
 class Store:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from penstock.domain import gate as gates
 from penstock.domain.config import Change
 from penstock.domain.destinations import Destination
-from penstock.domain.gate import Evidence, GateState, Lane, Mapped
+from penstock.domain.gate import Evidence, GateState, Mapped, Pool
 from penstock.errors import QueueGone, Unavailable
 from penstock.steps.equip_imports import ImportQueues, Ports
 from penstock.steps.keep_gates import tend
@@ -94,8 +94,8 @@ class Hub(World):
 
     def recover(self) -> None:
         """It was slow, and its mapping is not back yet."""
-        self.gates.save(*KEY, self.gate, replace(self.gate, mapped=Mapped(True, Lane.SLOW)))
-        self.switch.mappings[f"mapping-of-{DESTINATION}"] = Mapped(True, Lane.SLOW)
+        self.gates.save(*KEY, self.gate, replace(self.gate, mapped=Mapped(True, Pool.SLOW)))
+        self.switch.mappings[f"mapping-of-{DESTINATION}"] = Mapped(True, Pool.SLOW)
 
     @property
     def imports_mapped(self) -> Mapped:
@@ -140,7 +140,7 @@ def test_a_mapping_for_imports_does_what_the_gate_wants_from_the_beginning(troub
     assert not hub.imports_mapped.on
     hub.pass_(10)
     assert hub.imports_mapped == hub.gate.wanted
-    assert hub.imports_mapped == {"none": Mapped(), "slow": Mapped(True, Lane.SLOW)}.get(trouble, Mapped(False))
+    assert hub.imports_mapped == {"none": Mapped(), "slow": Mapped(True, Pool.SLOW)}.get(trouble, Mapped(False))
 
 
 def test_a_chore_that_is_lost_is_made_up_for_by_the_tick() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from penstock.domain import gate as gates
-from penstock.domain.gate import Evidence, Gate, GateState, Lane, Mapped
+from penstock.domain.gate import Evidence, Gate, GateState, Mapped, Pool
 from penstock.errors import BusUnavailable, Unavailable
 from penstock.steps.keep_gates import Received, Sent, tend, tend_all, tick
 from tests.builders_pipeline import DESTINATION, WORKSPACE
@@ -255,10 +255,10 @@ def test_a_mapping_that_was_changed_by_hand_is_put_right_within_the_hour(world: 
 def test_a_slow_destinations_mapping_is_moved_and_comes_back_when_it_is_quick_again(world: World) -> None:
     world.watch.report(*KEY, Evidence(frozenset(), 5, None, 8.0, 5))
     world.pass_(1)
-    assert world.mapped == Mapped(True, Lane.SLOW)
+    assert world.mapped == Mapped(True, Pool.SLOW)
     world.watch.report(*KEY, Evidence(frozenset(), 5, None, 0.1, 5))
     world.pass_(170)
-    assert world.mapped == Mapped(True, Lane.SLOW)
+    assert world.mapped == Mapped(True, Pool.SLOW)
     world.pass_(80)
     assert world.mapped == Mapped()
 

@@ -10,7 +10,7 @@ import pytest
 from penstock.domain import gate as gates
 from penstock.domain.audit import iso
 from penstock.domain.books import DELIVERED, deliver_receipt
-from penstock.domain.gate import Evidence, Gate, GateState, Lane
+from penstock.domain.gate import Evidence, Gate, GateState, Pool
 from penstock.errors import QueueUnavailable
 from penstock.steps.watch_gate import WatchGate
 from tests.builders_pipeline import DESTINATION, WORKSPACE
@@ -161,9 +161,9 @@ def test_of_two_who_change_a_gate_at_once_the_second_gives_way(world: World) -> 
     assert world.gate.state is GateState.PAUSED
 
 
-def test_a_slow_destination_is_moved_to_its_own_lane(world: World) -> None:
+def test_a_slow_destination_is_moved_to_its_own_pool(world: World) -> None:
     world.report(delivered=1, mean_s=5.0)
-    assert (world.gate.state, world.gate.lane) == (GateState.OPEN, Lane.SLOW)
+    assert (world.gate.state, world.gate.pool) == (GateState.OPEN, Pool.SLOW)
     assert world.chores.take() == [KEY]
 
 
@@ -171,7 +171,7 @@ def test_a_destination_that_hangs_is_slow_and_closed_in_one(world: World) -> Non
     for group in ("ada", "grace", "alan"):
         world.report(group, mean_s=10.0)
         world.clock.now += 10
-    assert (world.gate.state, world.gate.lane) == (GateState.CLOSED, Lane.SLOW)
+    assert (world.gate.state, world.gate.pool) == (GateState.CLOSED, Pool.SLOW)
 
 
 def test_usual_batches_write_nothing_and_ask_nobody(world: World) -> None:

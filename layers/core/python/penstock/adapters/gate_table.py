@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
 from penstock.domain.audit import iso
-from penstock.domain.gate import MOST_STRIKES, Gate, GateChange, GateState, Key, Lane, Mapped, attend_at
+from penstock.domain.gate import MOST_STRIKES, Gate, GateChange, GateState, Key, Mapped, Pool, attend_at
 from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class GateTable:
 
 def _text_of(mapped: Mapped) -> str:
     """Such as `on:fast`, or `on:fast:changing`."""
-    return f"{'on' if mapped.on else 'off'}:{mapped.lane.value}{'' if mapped.settled else ':changing'}"
+    return f"{'on' if mapped.on else 'off'}:{mapped.pool.value}{'' if mapped.settled else ':changing'}"
 
 
 def _attributes(gate: Gate) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _attributes(gate: Gate) -> dict[str, Any]:
         "reason": {"S": gate.reason},
         "since": _number(gate.since),
         "probes": {"N": str(gate.probes)},
-        "lane": {"S": gate.lane.value},
+        "pool": {"S": gate.pool.value},
         "mapped": {"S": _text_of(gate.mapped)},
         "version": {"N": str(gate.version)},
         "parking": _number(gate.parking),
@@ -194,7 +194,7 @@ def _gate(item: Mapping[str, Any]) -> Gate:
     """An item that was only struck yet has no state: it is open, as is what has no item."""
     if "version" not in item:
         return Gate(strikes=_strikes(item), struck_at=_time(item, "struck_at"))
-    switched, lane, *changing = item["mapped"]["S"].split(":")
+    switched, pool, *changing = item["mapped"]["S"].split(":")
     return Gate(
         state=GateState(item["state"]["S"]),
         reason=item["reason"]["S"],
@@ -203,10 +203,10 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         struck_at=_time(item, "struck_at"),
         probes=int(item["probes"]["N"]),
         next_probe_at=_time(item, "next_probe_at"),
-        lane=Lane(item["lane"]["S"]),
+        pool=Pool(item["pool"]["S"]),
         slow_at=_time(item, "slow_at"),
         calm_since=_time(item, "calm_since"),
-        mapped=Mapped(switched == "on", Lane(lane), not changing),
+        mapped=Mapped(switched == "on", Pool(pool), not changing),
         untold=_changes(item["untold"]["S"]) if "untold" in item else (),
         parking=_time(item, "parking") or 0.0,
         park_at=_time(item, "park_at"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from penstock.domain.gate import Lane, Mapped
+from penstock.domain.gate import Mapped, Pool
 from penstock.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Functions(NamedTuple):
     fast: str
     slow: str
 
-    def of(self, lane: Lane) -> str:
-        return self.slow if lane is Lane.SLOW else self.fast
+    def of(self, pool: Pool) -> str:
+        return self.slow if pool is Pool.SLOW else self.fast
 
 
 class MappingSwitch:
@@ -46,7 +46,7 @@ class MappingSwitch:
             if found["State"] in CHANGING:
                 return False
             changed = self._client.update_event_source_mapping(
-                UUID=mapping_id, Enabled=wanted.on, FunctionName=self._functions.of(wanted.lane)
+                UUID=mapping_id, Enabled=wanted.on, FunctionName=self._functions.of(wanted.pool)
             )
         except ClientError as error:
             code = error.response["Error"]["Code"]
@@ -60,4 +60,4 @@ class MappingSwitch:
     def _does(self, mapping: Any, wanted: Mapped) -> bool:
         function: str = mapping["FunctionArn"]
         state: str = mapping["State"]
-        return function == self._functions.of(wanted.lane) and state == SETTLED[wanted.on]
+        return function == self._functions.of(wanted.pool) and state == SETTLED[wanted.on]

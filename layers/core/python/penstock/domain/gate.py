@@ -2,7 +2,7 @@
 
 It closes when the destination fails for all: groups that failed with no success between are its strikes, and with
 enough of them it is asked whether anything was delivered of late. A single user's event that can never be delivered is
-one group, and closes nothing. A gate also knows the lane that its destination is on, fast or slow, and what the event
+one group, and closes nothing. A gate also knows the pool that its destination is in, fast or slow, and what the event
 source mapping was last seen to do, so that whoever looks at it sees what is left to be done.
 """
 
@@ -57,8 +57,8 @@ class GateState(Enum):
     PAUSED = "paused"
 
 
-class Lane(Enum):
-    """Which of the two functions empties a queue: those of slow destinations have their own."""
+class Pool(Enum):
+    """Which of the two deliver functions empties a queue: slow destinations have one of their own."""
 
     FAST = "fast"
     SLOW = "slow"
@@ -89,7 +89,7 @@ class Mapped(NamedTuple):
     """What a destination's event source mapping does, or is to do; not settled is one that is being changed."""
 
     on: bool = True
-    lane: Lane = Lane.FAST
+    pool: Pool = Pool.FAST
     settled: bool = True
 
 
@@ -119,7 +119,7 @@ class Gate(Struct, frozen=True):
     """Times are epoch seconds; `version` counts the changes that were made under a condition.
 
     `probes` have failed since it closed, and the next is due at `next_probe_at`. `slow_at` is when the destination was
-    last seen slow on the fast lane, `calm_since` since when it is quick on the slow one. `untold` are changes that
+    last seen slow in the fast pool, `calm_since` since when it is quick in the slow one. `untold` are changes that
     nobody was told of yet. `parking` names what is parked of its queue: by when it was shut, or when jobs were last put
     back for a probe. Once anything is parked under it `park_at` says when somebody goes on with that; `is_parking` if
     somebody is at it now, until then at most.
@@ -132,7 +132,7 @@ class Gate(Struct, frozen=True):
     struck_at: float | None = None
     probes: int = 0
     next_probe_at: float | None = None
-    lane: Lane = Lane.FAST
+    pool: Pool = Pool.FAST
     slow_at: float | None = None
     calm_since: float | None = None
     mapped: Mapped = Mapped()
@@ -151,9 +151,9 @@ class Gate(Struct, frozen=True):
         return FIRST_PROBE_S if self.state is GateState.PROBING else LONGEST_HOLD_S
 
     def _is_moving(self, now: float) -> bool:
-        """Slow, and still on the fast lane: until its queue is moved, its jobs would hold up everybody's."""
-        is_on_fast = self.lane is Lane.SLOW and self.mapped.lane is Lane.FAST
-        return is_on_fast and self.slow_at is not None and now - self.slow_at <= MOVES_WITHIN_S
+        """Slow, and still in the fast pool: until its queue is moved, its jobs would hold up everybody's."""
+        is_in_fast = self.pool is Pool.SLOW and self.mapped.pool is Pool.FAST
+        return is_in_fast and self.slow_at is not None and now - self.slow_at <= MOVES_WITHIN_S
 
     def is_news(self, evidence: Evidence, now: float) -> bool:
         """Whether a batch's evidence is worth a report: most batches of most destinations are not."""
@@ -162,7 +162,7 @@ class Gate(Struct, frozen=True):
 
     @property
     def wanted(self) -> Mapped:
-        return Mapped(self.state is GateState.OPEN, self.lane)
+        return Mapped(self.state is GateState.OPEN, self.pool)
 
     def is_probe_due(self, now: float) -> bool:
         """A closed gate's next one, or one that somebody began and never ended."""
@@ -195,7 +195,7 @@ class GateView(Struct, frozen=True):
     state: str
     reason: str | None
     since: str | None
-    lane: str
+    pool: str
     strikes: int
     next_probe_at: str | None
 
@@ -291,7 +291,7 @@ def timed(gate: Gate, evidence: Evidence, now: float) -> Gate:
     """The gate after the time that a batch's requests took: slow at once or at the second sight, fast after a while."""
     if not evidence.requests:
         return gate
-    if gate.lane is Lane.SLOW:
+    if gate.pool is Pool.SLOW:
         if evidence.mean_s >= CALM_S:
             return replace(gate, calm_since=None)
         return rested(replace(gate, calm_since=now) if gate.calm_since is None else gate, now)
@@ -299,14 +299,14 @@ def timed(gate: Gate, evidence: Evidence, now: float) -> Gate:
         return gate
     seen_before = gate.slow_at is not None and now - gate.slow_at <= SLOW_AGAIN_WITHIN_S
     if seen_before or evidence.mean_s >= VERY_SLOW_S:
-        return replace(gate, lane=Lane.SLOW, slow_at=now, calm_since=None)
+        return replace(gate, pool=Pool.SLOW, slow_at=now, calm_since=None)
     return replace(gate, slow_at=now)
 
 
 def rested(gate: Gate, now: float) -> Gate:
-    """Back on the fast lane, if it has been quick for long enough."""
-    if gate.lane is Lane.SLOW and gate.calm_since is not None and now - gate.calm_since >= CALM_FOR_S:
-        return replace(gate, lane=Lane.FAST, slow_at=None, calm_since=None)
+    """Back in the fast pool, if it has been quick for long enough."""
+    if gate.pool is Pool.SLOW and gate.calm_since is not None and now - gate.calm_since >= CALM_FOR_S:
+        return replace(gate, pool=Pool.FAST, slow_at=None, calm_since=None)
     return gate
 
 
@@ -317,9 +317,9 @@ def attend_at(gate: Gate, now: float) -> float | None:
         moments.append(now + OVERDUE_S)
     if gate.state in (GateState.CLOSED, GateState.PROBING):
         moments.append((gate.next_probe_at or now) + OVERDUE_S)
-    if gate.lane is Lane.SLOW and gate.calm_since is not None:
+    if gate.pool is Pool.SLOW and gate.calm_since is not None:
         moments.append(gate.calm_since + CALM_FOR_S)
-    if gate.state is GateState.PAUSED or gate.lane is Lane.SLOW:
+    if gate.state is GateState.PAUSED or gate.pool is Pool.SLOW:
         moments.append(now + LOOKED_AFTER_S)
     if gate.park_at is not None:
         moments.append(gate.park_at + OVERDUE_S)
@@ -331,7 +331,7 @@ def view(gate: Gate) -> GateView:
         state=gate.state.value,
         reason=gate.reason or None,
         since=iso(gate.since) if gate.since else None,
-        lane=gate.lane.value,
+        pool=gate.pool.value,
         strikes=len(gate.strikes),
         next_probe_at=iso(gate.next_probe_at) if gate.state is GateState.CLOSED and gate.next_probe_at else None,
     )

@@ -19,7 +19,7 @@ from penstock.domain import audit, destinations
 from penstock.domain import gate as gates
 from penstock.domain.config import Steps
 from penstock.domain.destinations import Destination
-from penstock.domain.gate import GATEKEEPER, Gate, GateChange, GateState, Key, Lane, Mapped, Probed
+from penstock.domain.gate import GATEKEEPER, Gate, GateChange, GateState, Key, Mapped, Pool, Probed
 from penstock.domain.overflow import REFILLED_EVERY_S, QueueKey
 from penstock.errors import StoreChanged, Unavailable
 from penstock.steps.watch_gate import Chore, Chores, GateBook
@@ -225,7 +225,7 @@ class _Keeper:
             gate = self._parked(gate, is_to_flow=True) if gate.may_park(self.ports.clock()) else gate
             if gate.has_parked:
                 return gate
-        stays = gate.state is GateState.PAUSED or gate.wanted == Mapped(True, Lane.SLOW)
+        stays = gate.state is GateState.PAUSED or gate.wanted == Mapped(True, Pool.SLOW)
         if gate.mapped == gate.wanted and not stays:
             return gate
         if gate.mapped != gate.wanted:
