@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from penstock.domain.audit import iso
 from penstock.domain.books import DELIVERED, DeliverReceipt
-from penstock.domain.gate import MOST_STRIKES, Gate, GateState, Key, Mapped, attend_at
+from penstock.domain.evidence import MOST_STRIKES
+from penstock.domain.gate import Gate, GateState, Key, Mapped, attend_at
 from penstock.errors import QueueGone, QueueUnavailable, StoreChanged
 from penstock.steps.lane import Message
 from penstock.steps.watch_gate import Chore

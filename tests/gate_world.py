@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from penstock.domain import gate as gates
 from penstock.domain.config import Change, Create
 from penstock.domain.destinations import Destination, import_name
-from penstock.domain.gate import Evidence, Gate, Mapped
+from penstock.domain.evidence import Evidence
+from penstock.domain.gate import Gate, Mapped
 from penstock.domain.webhook_settings import Plain
 from penstock.steps.keep_gates import Ports, Received, Sent, tend_all, tick
 from penstock.steps.keep_overflow import KeepOverflow
@@ -100,7 +103,7 @@ class World:
         """Its queue for imports, with a mapping."""
         before = self.store.find(Destination, *KEY)
         assert before is not None
-        after = gates.replace(before, import_queue_url=IMPORT_URL, import_mapping_id=IMPORT_MAPPING)
+        after = replace(before, import_queue_url=IMPORT_URL, import_mapping_id=IMPORT_MAPPING)
         self.store.commit([Change(before, after)], None)
         self.switch.mappings[IMPORT_MAPPING] = Mapped()
         return self.queues.make(IMPORT_URL)

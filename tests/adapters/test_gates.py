@@ -21,8 +21,10 @@ from penstock.adapters.probe_queue import ProbeQueue
 from penstock.adapters.receipts import ReceiptTable
 from penstock.adapters.recent_deliveries import RecentDeliveries
 from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.audit import iso
 from penstock.domain.books import DELIVERED, FanoutReceipt, RecordReceipt, deliver_receipt
+from penstock.domain.evidence import MOST_STRIKES
 from penstock.domain.gate import Gate, GateState, Mapped, Pool
 from penstock.errors import QueueGone, QueueUnavailable, StoreChanged, StoreUnavailable, Unavailable
 from penstock.steps.watch_gate import Chore
@@ -53,7 +55,7 @@ def book(request: pytest.FixtureRequest, aws: None) -> Any:
 
 
 def closed(now: float = NOW) -> Gate:
-    return gates.closed(Gate(), gates.FAILING, now)
+    return moves.closed(Gate(), gates.FAILING, now)
 
 
 FULL = Gate(
@@ -66,7 +68,7 @@ FULL = Gate(
     slow_at=NOW - 1,
     calm_since=NOW - 2,
     mapped=Mapped(False, Pool.SLOW, settled=False),
-    untold=gates.paused(closed(), "holiday", "tok_a", NOW).untold,
+    untold=moves.paused(closed(), "holiday", "tok_a", NOW).untold,
     parking=NOW - 0.123,
     park_at=NOW + 15,
     is_parking=True,
@@ -119,7 +121,7 @@ def test_strikes_survive_a_change_that_somebody_else_makes_to_an_open_gate(book:
 
 def test_strikes_go_when_the_gate_closes_and_a_closed_gate_takes_none(book: Any) -> None:
     struck = book.strike(*KEY, ["ada", "grace", "alan"], NOW)
-    saved = book.save(*KEY, struck, gates.closed(struck, gates.FAILING, NOW))
+    saved = book.save(*KEY, struck, moves.closed(struck, gates.FAILING, NOW))
     assert book.strike(*KEY, ["edsger"], NOW) == saved
     assert (saved.strikes, saved.struck_at) == (frozenset(), None)
 
@@ -134,7 +136,7 @@ def test_strikes_are_forgotten(book: Any) -> None:
 def test_strikes_are_bounded(book: Any) -> None:
     for number in range(100):
         struck = book.strike(*KEY, [f"g-{number}-{each}" for each in range(10)], NOW)
-    assert len(struck.strikes) < gates.MOST_STRIKES + 10
+    assert len(struck.strikes) < MOST_STRIKES + 10
 
 
 def test_gates_that_somebody_has_to_look_after_are_found_the_longest_overdue_first(book: Any) -> None:

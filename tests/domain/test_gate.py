@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from penstock.domain import gate as gates
-from penstock.domain.gate import Evidence, Gate, GateState, Mapped, Pool, Probed
+from penstock.domain import gate_moves as moves
+from penstock.domain.evidence import VERY_SLOW_S, Evidence, is_news, is_struck_out, rested, timed
+from penstock.domain.gate import Gate, GateState, Mapped, Pool
+from penstock.domain.gate_moves import Probed
 
 NOW = 1_790_000_000.0
 
@@ -28,20 +31,20 @@ def slow(**fields: Any) -> Gate:
 
 
 def closed(**fields: Any) -> Gate:
-    return replace(gates.closed(Gate(), gates.FAILING, NOW), **fields)
+    return replace(moves.closed(Gate(), gates.FAILING, NOW), **fields)
 
 
 def test_three_groups_that_failed_strike_a_gate_out_and_two_do_not() -> None:
-    assert gates.is_struck_out(struck(3), NOW)
-    assert not gates.is_struck_out(struck(2), NOW)
+    assert is_struck_out(struck(3), NOW)
+    assert not is_struck_out(struck(2), NOW)
 
 
 def test_a_blip_strikes_nothing_out() -> None:
-    assert not gates.is_struck_out(struck(10, struck_at=NOW - 1), NOW)
+    assert not is_struck_out(struck(10, struck_at=NOW - 1), NOW)
 
 
 def test_a_gate_that_is_not_open_cannot_be_struck_out() -> None:
-    assert not gates.is_struck_out(replace(struck(9), state=GateState.PAUSED), NOW)
+    assert not is_struck_out(replace(struck(9), state=GateState.PAUSED), NOW)
 
 
 def test_an_open_gate_holds_nothing() -> None:
@@ -62,7 +65,7 @@ def test_probes_come_after_15_s_and_then_twice_as_late_each_time_but_at_most_60_
     assert gate.next_probe_at == NOW + 15
     waits = []
     for _ in range(4):
-        gate = gates.after_probe(gates.probing(gate, NOW), Probed(1, 1, 0, 0), NOW)
+        gate = moves.after_probe(moves.probing(gate, NOW), Probed(1, 1, 0, 0), NOW)
         waits.append((gate.next_probe_at or 0) - NOW)
     assert waits == [30, 60, 60, 60]
 
@@ -78,49 +81,49 @@ def test_probes_come_after_15_s_and_then_twice_as_late_each_time_but_at_most_60_
     ],
 )
 def test_what_a_probe_found_says_whether_the_gate_opens(probed: Probed, state: GateState, reason: str) -> None:
-    after = gates.after_probe(gates.probing(closed(untold=()), NOW), probed, NOW + 1)
+    after = moves.after_probe(moves.probing(closed(untold=()), NOW), probed, NOW + 1)
     assert after.state is state
     assert (after.untold[-1].reason if after.untold else after.reason) == reason
 
 
 def test_a_probe_that_found_only_hidden_jobs_does_not_make_the_next_one_later() -> None:
-    after = gates.after_probe(gates.probing(closed(probes=3), NOW), Probed(0, 0, 0, 5), NOW)
+    after = moves.after_probe(moves.probing(closed(probes=3), NOW), Probed(0, 0, 0, 5), NOW)
     assert (after.probes, after.next_probe_at) == (3, NOW + 15)
 
 
 def test_a_probe_that_nobody_ended_is_due_again() -> None:
-    gate = gates.probing(closed(), NOW)
+    gate = moves.probing(closed(), NOW)
     assert not gate.is_probe_due(NOW + 30)
-    assert gate.is_probe_due(NOW + gates.PROBE_TAKES_S)
+    assert gate.is_probe_due(NOW + moves.PROBE_TAKES_S)
 
 
 def test_a_paused_gate_is_never_due_for_a_probe() -> None:
-    gate = gates.paused(closed(), "holiday", "tok_a", NOW)
+    gate = moves.paused(closed(), "holiday", "tok_a", NOW)
     assert not gate.is_probe_due(NOW + 1e9)
     assert gate.hold_s(NOW + 1e9) == 60
 
 
 def test_a_parked_gate_that_is_resumed_waits_for_whoever_is_parking_and_for_nobody_else() -> None:
     parked = Gate(state=GateState.PAUSED, mapped=Mapped(False), park_at=NOW + 3_600)
-    assert gates.resumed(parked, "tok_a", NOW + 5).may_park(NOW + 5)
-    begun = gates.parking(parked, NOW + 5)
-    resumed = gates.resumed(begun, "tok_a", NOW + 6)
+    assert moves.resumed(parked, "tok_a", NOW + 5).may_park(NOW + 5)
+    begun = moves.parking(parked, NOW + 5)
+    resumed = moves.resumed(begun, "tok_a", NOW + 6)
     assert not resumed.may_park(NOW + 70)
-    assert resumed.may_park(NOW + 5 + gates.PARKING_TAKES_S)
-    assert gates.left_off(begun, resumed, NOW + 7).may_park(NOW + 7)
+    assert resumed.may_park(NOW + 5 + moves.PARKING_TAKES_S)
+    assert moves.left_off(begun, resumed, NOW + 7).may_park(NOW + 7)
 
 
 def test_who_left_off_parking_says_nothing_of_who_parks_after_that() -> None:
-    first = gates.parking(closed(), NOW)
-    second = gates.parking(first, NOW + gates.PARKING_TAKES_S)
-    assert gates.left_off(first, second, NOW + 80) == second
+    first = moves.parking(closed(), NOW)
+    second = moves.parking(first, NOW + moves.PARKING_TAKES_S)
+    assert moves.left_off(first, second, NOW + 80) == second
 
 
 def test_the_workspace_is_told_of_what_opens_closes_and_is_paused_and_not_of_probes() -> None:
-    gate = gates.closed(Gate(), gates.CREDENTIALS, NOW)
-    gate = gates.after_probe(gates.probing(gate, NOW + 15), Probed(1, 0, 1, 0), NOW + 16)
-    gate = gates.paused(gate, "holiday", "tok_a", NOW + 20)
-    gate = gates.resumed(gate, "tok_a", NOW + 30)
+    gate = moves.closed(Gate(), gates.CREDENTIALS, NOW)
+    gate = moves.after_probe(moves.probing(gate, NOW + 15), Probed(1, 0, 1, 0), NOW + 16)
+    gate = moves.paused(gate, "holiday", "tok_a", NOW + 20)
+    gate = moves.resumed(gate, "tok_a", NOW + 30)
     told = [(change.before, change.after, change.reason, change.actor) for change in gate.untold]
     assert told == [
         ("open", "closed", "credentials", "gatekeeper"),
@@ -131,12 +134,12 @@ def test_the_workspace_is_told_of_what_opens_closes_and_is_paused_and_not_of_pro
 
 
 def test_resuming_a_gate_that_closed_by_itself_has_it_probed_at_once() -> None:
-    gate = gates.resumed(closed(probes=5, next_probe_at=NOW + 60), "tok_a", NOW + 1)
+    gate = moves.resumed(closed(probes=5, next_probe_at=NOW + 60), "tok_a", NOW + 1)
     assert (gate.state, gate.probes, gate.is_probe_due(NOW + 1)) == (GateState.CLOSED, 0, True)
 
 
 def test_resuming_an_open_gate_changes_nothing() -> None:
-    assert gates.resumed(struck(2), "tok_a", NOW) == struck(2)
+    assert moves.resumed(struck(2), "tok_a", NOW) == struck(2)
 
 
 @pytest.mark.parametrize("state", list(GateState))
@@ -145,18 +148,18 @@ def test_only_an_open_gates_mapping_is_on(state: GateState) -> None:
 
 
 def test_a_batch_is_worth_a_report_if_something_failed_or_was_struck_or_its_time_is_news() -> None:
-    assert not Gate().is_news(evidence(delivered=10), NOW)
-    assert Gate().is_news(evidence("g"), NOW)
-    assert Gate().is_news(evidence(stop=gates.ADDRESS), NOW)
-    assert struck(1).is_news(evidence(delivered=1), NOW)
-    assert Gate().is_news(evidence(delivered=1, mean_s=1.5), NOW)
-    assert not slow().is_news(evidence(delivered=1, mean_s=1.5), NOW)
+    assert not is_news(Gate(), evidence(delivered=10), NOW)
+    assert is_news(Gate(), evidence("g"), NOW)
+    assert is_news(Gate(), evidence(stop=gates.ADDRESS), NOW)
+    assert is_news(struck(1), evidence(delivered=1), NOW)
+    assert is_news(Gate(), evidence(delivered=1, mean_s=1.5), NOW)
+    assert not is_news(slow(), evidence(delivered=1, mean_s=1.5), NOW)
 
 
 def test_throttled_requests_show_neither_life_nor_failure() -> None:
     throttled = evidence(requests=5, throttled=5)
     assert not throttled.shows_life
-    assert not Gate().is_news(throttled, NOW)
+    assert not is_news(Gate(), throttled, NOW)
 
 
 def test_a_refusal_for_good_shows_life() -> None:
@@ -166,43 +169,43 @@ def test_a_refusal_for_good_shows_life() -> None:
 
 
 def test_a_destination_is_slow_at_the_second_sight_within_a_minute() -> None:
-    once = gates.timed(Gate(), evidence(mean_s=1.5), NOW)
+    once = timed(Gate(), evidence(mean_s=1.5), NOW)
     assert once.pool is Pool.FAST
-    assert gates.timed(once, evidence(mean_s=1.5), NOW + 30).pool is Pool.SLOW
-    assert gates.timed(once, evidence(mean_s=1.5), NOW + 90).pool is Pool.FAST
+    assert timed(once, evidence(mean_s=1.5), NOW + 30).pool is Pool.SLOW
+    assert timed(once, evidence(mean_s=1.5), NOW + 90).pool is Pool.FAST
 
 
 def test_a_destination_that_takes_seconds_is_slow_at_once() -> None:
-    assert gates.timed(Gate(), evidence(mean_s=10.0), NOW).pool is Pool.SLOW
+    assert timed(Gate(), evidence(mean_s=10.0), NOW).pool is Pool.SLOW
 
 
 def test_a_destination_is_fast_again_after_three_minutes_well_under_a_second() -> None:
-    gate = gates.timed(slow(), evidence(mean_s=0.2), NOW)
+    gate = timed(slow(), evidence(mean_s=0.2), NOW)
     assert gate.pool is Pool.SLOW
-    assert gates.timed(gate, evidence(mean_s=0.2), NOW + 179).pool is Pool.SLOW
-    assert gates.timed(gate, evidence(mean_s=0.2), NOW + 180).pool is Pool.FAST
-    assert gates.rested(gate, NOW + 180).pool is Pool.FAST
+    assert timed(gate, evidence(mean_s=0.2), NOW + 179).pool is Pool.SLOW
+    assert timed(gate, evidence(mean_s=0.2), NOW + 180).pool is Pool.FAST
+    assert rested(gate, NOW + 180).pool is Pool.FAST
 
 
 def test_a_slow_destination_gets_nothing_in_the_fast_pool_until_it_is_moved() -> None:
-    found_slow = gates.timed(Gate(), evidence(mean_s=gates.VERY_SLOW_S), NOW)
+    found_slow = timed(Gate(), evidence(mean_s=VERY_SLOW_S), NOW)
     assert found_slow.hold_s(NOW + 30) == gates.MOVING_HOLD_S
     assert replace(found_slow, mapped=Mapped(True, Pool.SLOW)).hold_s(NOW + 30) is None
 
 
 def test_a_destination_that_is_never_moved_gets_its_events_all_the_same() -> None:
-    found_slow = gates.timed(Gate(), evidence(mean_s=gates.VERY_SLOW_S), NOW)
+    found_slow = timed(Gate(), evidence(mean_s=VERY_SLOW_S), NOW)
     assert found_slow.hold_s(NOW + gates.MOVES_WITHIN_S + 1) is None
 
 
 def test_between_slow_and_quick_a_destination_stays_where_it_is() -> None:
-    assert gates.timed(Gate(), evidence(mean_s=0.9), NOW) == Gate()
+    assert timed(Gate(), evidence(mean_s=0.9), NOW) == Gate()
     calming = slow(calm_since=NOW)
-    assert gates.timed(calming, evidence(mean_s=0.9), NOW + 1) == slow()
+    assert timed(calming, evidence(mean_s=0.9), NOW + 1) == slow()
 
 
 def test_a_batch_without_requests_says_nothing_of_time() -> None:
-    assert gates.timed(slow(), evidence(requests=0, mean_s=0.0), NOW) == slow()
+    assert timed(slow(), evidence(requests=0, mean_s=0.0), NOW) == slow()
 
 
 def test_nobody_looks_after_a_common_gate() -> None:

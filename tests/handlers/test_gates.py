@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from penstock.adapters.chores import chore_in
 from penstock.adapters.gate_table import GateTable
 from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.gate import Gate
 from tests.control_api import Tenant, control_cloud, tenant
 
@@ -94,7 +95,7 @@ def test_the_gatekeeper_is_told_of_a_pause_and_of_a_resumption(acme: Tenant, cli
 
 def test_resuming_a_gate_that_closed_by_itself_has_it_probed_at_once(acme: Tenant, client: Client) -> None:
     made = acme.destination()
-    closed = replace(gates.closed(Gate(), gates.FAILING, NOW), next_probe_at=4e9)
+    closed = replace(moves.closed(Gate(), gates.FAILING, NOW), next_probe_at=4e9)
     book(client).save(acme.id, made["id"], Gate(), closed)
     answer = acme.call("POST", f"/control/destinations/{made['id']}/resume").body
     assert (answer["state"], answer["reason"]) == ("closed", "failing")

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from functions.fanout.handler import handler as fan_out
 from penstock.adapters.chores import chore_in
 from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.gate import Gate, Mapped, Pool
 from tests.control_api import REGION
 from tests.gatekeeper_cloud import book, cloud_with_gatekeeper, tend
@@ -71,7 +72,7 @@ def test_a_paused_destinations_stays_off_and_a_slow_ones_goes_to_the_slow_functi
 def test_a_destination_that_has_only_imports_is_probed_with_them(cloud: Cloud) -> None:
     take_import(cloud)
     noted = book().read(cloud.tenant.id, cloud.destination)
-    closed = gates.closed(noted, gates.FAILING, time.time() - gates.FIRST_PROBE_S)
+    closed = moves.closed(noted, gates.FAILING, time.time() - gates.FIRST_PROBE_S)
     book().save(cloud.tenant.id, cloud.destination, noted, closed)
     cloud.tool.status = 503
     tend(cloud)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from msgspec.structs import replace
 
 from functions.fanout.handler import handler as fan_out
 from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.gate import Gate, GateState
 from penstock.domain.overflow import Limits
 from penstock.wiring import fanout as fanout_wiring
@@ -65,12 +67,12 @@ def test_what_a_deep_queue_should_not_hold_waits_outside_it_and_comes_back_in_or
 def test_a_gate_that_is_shut_for_long_has_its_queue_parked_and_is_probed_with_what_is_put_back(cloud: Cloud) -> None:
     for number in range(1, 4):
         fan_out(kinesis_event(cloud.run(number), first=number), Context())
-    closed = gates.replace(gates.closed(Gate(), gates.FAILING, 0.0), next_probe_at=0.0)
+    closed = replace(moves.closed(Gate(), gates.FAILING, 0.0), next_probe_at=0.0)
     book().save(cloud.tenant.id, cloud.destination, Gate(), closed)
     assert tend(cloud).has_parked
     assert (cloud.received(), waiting(cloud), health(cloud)["queued"]) == ([], 3, 3)
     parked = book().read(cloud.tenant.id, cloud.destination)
-    book().save(cloud.tenant.id, cloud.destination, parked, gates.replace(parked, next_probe_at=0.0))
+    book().save(cloud.tenant.id, cloud.destination, parked, replace(parked, next_probe_at=0.0))
     assert tend(cloud).state is GateState.OPEN
     work_off(cloud)
     assert cloud.tool.numbers == [1, 2, 3]

@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from penstock.adapters.gate_table import GateTable
 from penstock.domain import gate
+from penstock.domain import gate_moves as moves
 from penstock.domain.job import Job, encode_job, group_of
 from penstock.domain.run import Run
 from penstock.wiring import deliver
@@ -68,7 +69,7 @@ class Sick:
         """Closed a while ago, and looked after by nobody since."""
         self.book.forget(self.workspace, self.id)
         open_gate = self.book.read(self.workspace, self.id)
-        self.book.save(self.workspace, self.id, open_gate, gate.closed(open_gate, gate.FAILING, a_while_ago()))
+        self.book.save(self.workspace, self.id, open_gate, moves.closed(open_gate, gate.FAILING, a_while_ago()))
 
 
 def a_while_ago() -> float:

@@ -11,6 +11,7 @@ import boto3
 
 from penstock.adapters.gate_table import GateTable
 from penstock.domain import gate
+from penstock.domain import gate_moves as moves
 from penstock.domain.overflow import Limits
 from penstock.wiring import fanout, gatekeeper
 from tests.infra.iam_bulk import of_turn
@@ -56,6 +57,6 @@ def overflows(call: Call, control: Call, made: Json, record: Json, tap: str) -> 
     fan_out("fanout_bulk", bulk, 32, bulk=True)
     book = GateTable(boto3.client("dynamodb"), "penstock-dev-gates", lambda: 0.0)
     noted = book.read(workspace, deep)
-    book.save(workspace, deep, noted, gate.closed(noted, gate.FAILING, 0.0))
+    book.save(workspace, deep, noted, moves.closed(noted, gate.FAILING, 0.0))
     call("gatekeeper", {"Records": records[:1]})
     assert book.read(workspace, deep).has_parked

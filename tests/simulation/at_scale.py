@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from infra.stages import stage
 from penstock.domain import delivery
 from penstock.domain.delivery import Answer, Trouble, Verdict
-from penstock.domain.gate import Evidence, Gate, Key, Mapped, Pool
+from penstock.domain.evidence import Evidence
+from penstock.domain.gate import Gate, Key, Mapped, Pool
 from penstock.steps.watch_gate import WatchGate
 from tests.fakes_gate import MemoryGates
 from tests.simulation.at_scale_gatekeeper import Gatekeeper

@@ -8,7 +8,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.destinations import Destination
 from penstock.domain.gate import GateState, Key, Mapped, Pool
 from penstock.domain.webhook_settings import Plain
@@ -211,7 +211,7 @@ def moved_by_hand(book: MemoryGates, key: Key, is_paused: bool, now: float) -> N
     """What a person does by the control API, until it is done."""
     while True:
         before = book.find(key)
-        after = gates.paused(before, "by hand", "person", now) if is_paused else gates.resumed(before, "person", now)
+        after = moves.paused(before, "by hand", "person", now) if is_paused else moves.resumed(before, "person", now)
         if after == before:
             return
         try:

@@ -15,7 +15,8 @@ import pytest
 from penstock.domain.books import Books, Cause, add_up
 from penstock.domain.delivery import Answer, Trouble
 from penstock.domain.delivery_policy import DeliveryPolicy
-from penstock.domain.gate import Evidence, Gate, GateState
+from penstock.domain.evidence import Evidence
+from penstock.domain.gate import Gate, GateState
 from penstock.domain.job import Job, decode_job
 from penstock.domain.letters import Letter
 from penstock.domain.progress import Progress

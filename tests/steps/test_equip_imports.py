@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.config import Change
 from penstock.domain.destinations import Destination
-from penstock.domain.gate import Evidence, GateState, Mapped, Pool
+from penstock.domain.evidence import Evidence
+from penstock.domain.gate import GateState, Mapped, Pool
 from penstock.errors import QueueGone, Unavailable
 from penstock.steps.equip_imports import ImportQueues, Ports
 from penstock.steps.keep_gates import tend
@@ -87,7 +88,7 @@ class Hub(World):
         return item is not None and not self.store.commit([Change(item, replace(item, **fields))], None)
 
     def pause(self) -> None:
-        self.gates.save(*KEY, self.gate, gates.paused(self.gate, "holiday", "ada", self.clock.now))
+        self.gates.save(*KEY, self.gate, moves.paused(self.gate, "holiday", "ada", self.clock.now))
 
     def slow_down(self) -> None:
         self.watch.report(*KEY, Evidence(frozenset(), 5, None, 8.0, 5))

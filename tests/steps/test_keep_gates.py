@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from penstock.domain import gate as gates
-from penstock.domain.gate import Evidence, Gate, GateState, Mapped, Pool
+from penstock.domain import gate_moves as moves
+from penstock.domain.evidence import Evidence
+from penstock.domain.gate import Gate, GateState, Mapped, Pool
 from penstock.errors import BusUnavailable, Unavailable
 from penstock.steps.keep_gates import Received, Sent, tend, tend_all, tick
 from tests.builders_pipeline import DESTINATION, WORKSPACE
@@ -148,7 +150,7 @@ def test_no_import_is_tried_while_there_is_anything_else_to_try(world: World) ->
 def test_a_paused_gate_is_neither_probed_nor_opened_and_its_mapping_stays_off(world: World) -> None:
     world.send("ada")
     world.close()
-    world.gates.save(*KEY, world.gate, gates.paused(world.gate, "holiday", "tok_a", world.clock.now))
+    world.gates.save(*KEY, world.gate, moves.paused(world.gate, "holiday", "tok_a", world.clock.now))
     world.down = lambda _: False
     world.pass_(86_400)
     assert (world.gate.state, world.gate.reason, world.mapped.on) == (GateState.PAUSED, "holiday", False)
@@ -156,7 +158,7 @@ def test_a_paused_gate_is_neither_probed_nor_opened_and_its_mapping_stays_off(wo
 
 
 def test_what_a_person_did_is_told_on_the_bus_and_not_entered_again(world: World) -> None:
-    world.gates.save(*KEY, Gate(), gates.paused(Gate(), "holiday", "tok_a", world.clock.now))
+    world.gates.save(*KEY, Gate(), moves.paused(Gate(), "holiday", "tok_a", world.clock.now))
     tend(*KEY, world.ports())
     assert [(each["to"], each["reason"]) for each in world.told()] == [("paused", "holiday")]
     assert world.store.log == []
@@ -167,7 +169,7 @@ def test_a_pause_during_a_probe_stands(world: World) -> None:
     world.close()
 
     def paused_meanwhile(destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
-        world.gates.save(*KEY, world.gate, gates.paused(world.gate, "holiday", "tok_a", world.clock.now))
+        world.gates.save(*KEY, world.gate, moves.paused(world.gate, "holiday", "tok_a", world.clock.now))
         return Sent(frozenset(), len(jobs))
 
     world.clock.now += 15
@@ -220,8 +222,8 @@ def test_a_change_that_is_to_be_undone_before_it_is_done_is_undone_in_the_end(wo
     world.switch = slowly
     world.close()
     world.pass_(3)
-    world.gates.save(*KEY, world.gate, gates.paused(world.gate, "holiday", "tok_a", world.clock.now))
-    world.gates.save(*KEY, world.gate, gates.resumed(world.gate, "tok_a", world.clock.now))
+    world.gates.save(*KEY, world.gate, moves.paused(world.gate, "holiday", "tok_a", world.clock.now))
+    world.gates.save(*KEY, world.gate, moves.resumed(world.gate, "tok_a", world.clock.now))
     world.pass_(3)
     slowly.done()
     assert not world.mapped.on
@@ -232,10 +234,10 @@ def test_a_change_that_is_to_be_undone_before_it_is_done_is_undone_in_the_end(wo
 
 
 def test_what_a_gatekeeper_does_late_that_read_the_gate_before_is_undone(world: World) -> None:
-    paused = gates.paused(Gate(), "holiday", "tok_a", world.clock.now)
+    paused = moves.paused(Gate(), "holiday", "tok_a", world.clock.now)
     world.gates.save(*KEY, Gate(), paused)
     tend(*KEY, world.ports())
-    world.gates.save(*KEY, world.gate, gates.resumed(world.gate, "tok_a", world.clock.now))
+    world.gates.save(*KEY, world.gate, moves.resumed(world.gate, "tok_a", world.clock.now))
     tend(*KEY, world.ports())
     assert world.mapped.on
     world.pass_(90)
@@ -245,7 +247,7 @@ def test_what_a_gatekeeper_does_late_that_read_the_gate_before_is_undone(world: 
 
 
 def test_a_mapping_that_was_changed_by_hand_is_put_right_within_the_hour(world: World) -> None:
-    world.gates.save(*KEY, Gate(), gates.paused(Gate(), "holiday", "tok_a", world.clock.now))
+    world.gates.save(*KEY, Gate(), moves.paused(Gate(), "holiday", "tok_a", world.clock.now))
     world.pass_(61)
     world.switch.mappings[f"mapping-of-{DESTINATION}"] = Mapped()
     world.pass_(3_700)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.dedup import Owner
 from penstock.domain.destinations import import_name
 from penstock.domain.gate import Gate, GateState
@@ -61,10 +63,10 @@ class Hub(World):
         self.pass_(1)
 
     def pause(self) -> None:
-        self.gates.save(*KEY, self.gate, gates.paused(self.gate, "holiday", "ada", self.clock.now))
+        self.gates.save(*KEY, self.gate, moves.paused(self.gate, "holiday", "ada", self.clock.now))
 
     def resume(self) -> None:
-        self.gates.save(*KEY, self.gate, gates.resumed(self.gate, "ada", self.clock.now))
+        self.gates.save(*KEY, self.gate, moves.resumed(self.gate, "ada", self.clock.now))
         tend(*KEY, self.ports())
 
 
@@ -137,9 +139,9 @@ def test_a_destination_that_is_resumed_while_its_queue_is_being_parked_flows_as_
 
 def test_where_whoever_was_parking_is_gone_a_resumed_destination_flows_once_that_is_known(hub: Hub) -> None:
     parked_and_paused(hub)
-    hub.gates.save(*KEY, hub.gate, gates.parking(hub.gate, hub.clock.now))
+    hub.gates.save(*KEY, hub.gate, moves.parking(hub.gate, hub.clock.now))
     hub.resume()
-    hub.wait(gates.PARKING_TAKES_S - 5)
+    hub.wait(moves.PARKING_TAKES_S - 5)
     assert not hub.mapped.on
     hub.wait(gates.OVERDUE_S + 66)
     assert hub.mapped.on
@@ -300,11 +302,11 @@ def test_what_everybody_has_forgotten_expires(hub: Hub) -> None:
 
 
 def test_a_gate_that_shuts_again_names_its_parking_anew_but_not_before_anything_could_flow() -> None:
-    first = gates.closed(Gate(), gates.FAILING, 100.0)
-    paused = gates.paused(first, "holiday", "ada", 200.0)
-    opened = gates.resumed(paused, "ada", 300.0)
-    still_off = gates.replace(opened, mapped=opened.mapped._replace(on=False))
+    first = moves.closed(Gate(), gates.FAILING, 100.0)
+    paused = moves.paused(first, "holiday", "ada", 200.0)
+    opened = moves.resumed(paused, "ada", 300.0)
+    still_off = replace(opened, mapped=opened.mapped._replace(on=False))
     assert (first.parking, paused.parking, opened.parking) == (100.0, 100.0, 100.0)
-    assert gates.paused(still_off, "holiday", "ada", 400.0).parking == 100.0
-    assert gates.paused(opened, "holiday", "ada", 400.0).parking == 400.0
-    assert gates.paused(opened, "holiday", "ada", 50.0).parking > 100.0
+    assert moves.paused(still_off, "holiday", "ada", 400.0).parking == 100.0
+    assert moves.paused(opened, "holiday", "ada", 400.0).parking == 400.0
+    assert moves.paused(opened, "holiday", "ada", 50.0).parking > 100.0

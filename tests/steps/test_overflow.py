@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.dedup import KeyState, Owner
 from penstock.domain.gate import GateState
 from penstock.domain.job import encode_job, group_of
@@ -142,7 +143,7 @@ class Pipe:
         if not self.world.mapped.on or gate.state is not GateState.OPEN:
             return
         if self.is_down:
-            self.world.gates.save(*KEY, gate, gates.closed(gate, gates.FAILING, self.clock.now))
+            self.world.gates.save(*KEY, gate, moves.closed(gate, gates.FAILING, self.clock.now))
             return
         for each in self.fifo.receive(self.chance.randint(1, 10)):
             self._take(each.body)
@@ -167,7 +168,7 @@ class Pipe:
     def move_by_hand(self) -> None:
         gate, now = self.world.gate, self.clock.now
         is_paused = gate.state is GateState.PAUSED
-        after = gates.resumed(gate, "ada", now) if is_paused else gates.paused(gate, "holiday", "ada", now)
+        after = moves.resumed(gate, "ada", now) if is_paused else moves.paused(gate, "holiday", "ada", now)
         self.world.gates.save(*KEY, gate, after)
 
     def step(self) -> None:

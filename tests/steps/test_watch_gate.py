@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.audit import iso
 from penstock.domain.books import DELIVERED, deliver_receipt
-from penstock.domain.gate import Evidence, Gate, GateState, Pool
+from penstock.domain.evidence import Evidence
+from penstock.domain.gate import Gate, GateState, Pool
 from penstock.errors import QueueUnavailable
 from penstock.steps.watch_gate import WatchGate
 from tests.builders_pipeline import DESTINATION, WORKSPACE
@@ -134,7 +136,7 @@ def test_a_gate_that_somebody_else_closed_is_closed_once(world: World) -> None:
 
 
 def test_a_paused_gate_is_left_as_it_is(world: World) -> None:
-    world.gates.save(*KEY, Gate(), gates.paused(Gate(), "holiday", "tok_a", world.clock.now))
+    world.gates.save(*KEY, Gate(), moves.paused(Gate(), "holiday", "tok_a", world.clock.now))
     world.report(stop=gates.CREDENTIALS)
     assert world.gate.state is GateState.PAUSED
 
@@ -153,7 +155,7 @@ def test_of_two_who_change_a_gate_at_once_the_second_gives_way(world: World) -> 
     def overtaken(workspace: str, destination: str) -> Gate:
         gate = read(workspace, destination)
         if gate.version == 0:
-            world.gates.save(*KEY, gate, gates.paused(gate, "holiday", "tok_a", world.clock.now))
+            world.gates.save(*KEY, gate, moves.paused(gate, "holiday", "tok_a", world.clock.now))
         return gate
 
     world.gates.read = overtaken  # type: ignore[method-assign]

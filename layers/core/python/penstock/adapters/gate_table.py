@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
 from penstock.domain.audit import iso
-from penstock.domain.gate import MOST_STRIKES, Gate, GateChange, GateState, Key, Mapped, Pool, attend_at
+from penstock.domain.evidence import MOST_STRIKES
+from penstock.domain.gate import Gate, GateChange, GateState, Key, Mapped, Pool, attend_at
 from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:

@@ -1,9 +1,7 @@
-"""The gate of a destination: whether its events flow, when it closes, and what a probe's outcome means.
+"""The gate of a destination: whether its events flow, and what is due of it.
 
-It closes when the destination fails for all: groups that failed with no success between are its strikes, and with
-enough of them it is asked whether anything was delivered of late. A single user's event that can never be delivered is
-one group, and closes nothing. A gate also knows the pool that its destination is in, fast or slow, and what the event
-source mapping was last seen to do, so that whoever looks at it sees what is left to be done.
+A gate also knows the pool that its destination is in, fast or slow, and what the event source mapping was last seen to
+do, so that whoever looks at it sees what is left to be done. What changes it: `evidence` and `gate_moves`.
 """
 
 from __future__ import annotations
@@ -12,33 +10,17 @@ from enum import Enum
 from typing import Annotated, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
 from penstock.domain.audit import iso
 from penstock.domain.overflow import PARKED_AFTER_S
 
-ENOUGH_STRIKES = 3
-MOST_STRIKES = 20  # that are remembered
-BLIP_S = 5.0  # failures within so short a time say nothing yet
-JUDGED_OVER_S = 60.0
-STOPPED_OVER_S = 10.0  # one event that is forbidden while others get through is that event's own trouble
-
 FIRST_PROBE_S = 15.0
-LONGEST_PROBE_S = 60.0
-PROBE_TAKES_S = 75.0  # after so long whoever was probing is gone
 EARLY_S = 2.0  # by which clocks may differ
-LONGEST_HOLD_S = 60.0
+SHORTEST_HOLD_S, LONGEST_HOLD_S = 5.0, 60.0
 
-SLOW_S = 1.0
-VERY_SLOW_S = 5.0
-SLOW_AGAIN_WITHIN_S = 60.0
 MOVES_WITHIN_S = 180.0  # AWS takes its time to give a queue to another function
 MOVING_HOLD_S = 5.0
-CALM_S = 0.5
 CALM_FOR_S = 180.0
-
-PARKING_TAKES_S = 75.0  # after so long whoever was parking is gone
-PARKED_ON_AFTER_S = 15.0  # where there was no time for all of a queue
 
 OVERDUE_S = 20.0  # what a chore should have done by then, the tick does
 LOOKED_AFTER_S = 3_600.0
@@ -64,45 +46,12 @@ class Pool(Enum):
     SLOW = "slow"
 
 
-class Evidence(NamedTuple):
-    """What one batch showed of a destination.
-
-    `groups_failed` had an event that has to be tried again, for another reason than a 429; `stop` is `credentials` or
-    `address` where the tool's answer says that a person is needed; `mean_s` is the mean time of a request, and
-    `throttled` how many of them were answered 429.
-    """
-
-    groups_failed: frozenset[str]
-    delivered: int
-    stop: str | None = None
-    mean_s: float = 0.0
-    requests: int = 0
-    throttled: int = 0
-
-    @property
-    def shows_life(self) -> bool:
-        """Whether the destination took something, or refused it for what it was."""
-        return self.delivered > 0 or (self.requests > self.throttled and not self.groups_failed and not self.stop)
-
-
 class Mapped(NamedTuple):
     """What a destination's event source mapping does, or is to do; not settled is one that is being changed."""
 
     on: bool = True
     pool: Pool = Pool.FAST
     settled: bool = True
-
-
-class Probed(NamedTuple):
-    """What a probe found: jobs that it received, those of them to be tried again, events that were delivered.
-
-    `waiting` are the jobs that are there nevertheless, hidden or outside their queue; zero only where there is none.
-    """
-
-    received: int
-    failed: int
-    delivered: int
-    waiting: int
 
 
 class GateChange(Struct, frozen=True, rename={"before": "from", "after": "to"}):
@@ -147,18 +96,13 @@ class Gate(Struct, frozen=True):
         if self.state is GateState.OPEN:
             return MOVING_HOLD_S if self._is_moving(now) else None
         if self.state is GateState.CLOSED and self.next_probe_at is not None:
-            return min(max(self.next_probe_at - now, BLIP_S), LONGEST_HOLD_S)
+            return min(max(self.next_probe_at - now, SHORTEST_HOLD_S), LONGEST_HOLD_S)
         return FIRST_PROBE_S if self.state is GateState.PROBING else LONGEST_HOLD_S
 
     def _is_moving(self, now: float) -> bool:
         """Slow, and still in the fast pool: until its queue is moved, its jobs would hold up everybody's."""
         is_in_fast = self.pool is Pool.SLOW and self.mapped.pool is Pool.FAST
         return is_in_fast and self.slow_at is not None and now - self.slow_at <= MOVES_WITHIN_S
-
-    def is_news(self, evidence: Evidence, now: float) -> bool:
-        """Whether a batch's evidence is worth a report: most batches of most destinations are not."""
-        failed = bool(evidence.groups_failed or evidence.stop)
-        return failed or bool(self.strikes) or timed(self, evidence, now) != self
 
     @property
     def wanted(self) -> Mapped:
@@ -206,110 +150,6 @@ class Pause(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
-def is_struck_out(gate: Gate, now: float) -> bool:
-    """Whether it is time to ask if anything was delivered in the last `JUDGED_OVER_S`; if nothing was, it closes."""
-    struck_for_s = now - gate.struck_at if gate.struck_at is not None else 0.0
-    return gate.state is GateState.OPEN and len(gate.strikes) >= ENOUGH_STRIKES and struck_for_s >= BLIP_S
-
-
-def closed(gate: Gate, reason: str, now: float) -> Gate:
-    after = _moved(gate, GateState.CLOSED, reason, now)
-    return replace(after, probes=0, next_probe_at=now + FIRST_PROBE_S)
-
-
-def paused(gate: Gate, reason: str, actor: str, now: float) -> Gate:
-    """Paused for good, until a person resumes it. Paused again it is what it was, but for its reason."""
-    if gate.state is GateState.PAUSED:
-        return replace(gate, reason=reason)
-    return _moved(gate, GateState.PAUSED, reason, now, actor)
-
-
-def resumed(gate: Gate, actor: str, now: float) -> Gate:
-    """A paused gate opens; one that closed by itself is probed at once, and opens if that gets through."""
-    if gate.state is GateState.PAUSED:
-        return _moved(gate, GateState.OPEN, RESUMED, now, actor)
-    return replace(gate, probes=0, next_probe_at=now) if gate.state is GateState.CLOSED else gate
-
-
-def unsure(gate: Gate) -> Gate:
-    """Another mapping was made: somebody has to look whether all do what the gate wants."""
-    return replace(gate, mapped=gate.mapped._replace(settled=False))
-
-
-def probing(gate: Gate, now: float) -> Gate:
-    """Nobody else probes until it is over, or whoever does is gone."""
-    return replace(gate, state=GateState.PROBING, next_probe_at=now + PROBE_TAKES_S)
-
-
-def parking(gate: Gate, now: float) -> Gate:
-    """Nobody else begins to park until it is over, or whoever does is gone."""
-    return replace(gate, park_at=now + PARKING_TAKES_S, is_parking=True)
-
-
-def left_off(begun: Gate, found: Gate, now: float) -> Gate:
-    """What was found of a gate whose parking began and came to no end: nobody is at it now, others may go on."""
-    is_same = found.is_parking and found.park_at == begun.park_at
-    return replace(found, park_at=now, is_parking=False) if is_same else found
-
-
-def after_parking(gate: Gate, is_whole: bool, is_to_flow: bool, now: float) -> Gate:
-    """Go on soon, or, where all of the queue is parked, look within the hour what else came.
-
-    If something is to flow then, it may: what comes to the queue from now on is of other users, or behind all of it.
-    """
-    if is_whole and is_to_flow:
-        return replace(gate, park_at=None, is_parking=False)
-    after = replace(gate, park_at=now + (LOOKED_AFTER_S if is_whole else PARKED_ON_AFTER_S), is_parking=False)
-    if gate.state is GateState.PAUSED or gate.state is GateState.OPEN:
-        return after
-    return replace(after, state=GateState.CLOSED, next_probe_at=now + PARKED_ON_AFTER_S)
-
-
-def put_back(gate: Gate, now: float) -> Gate:
-    """Jobs go back to the queue from now on: what of it is parked after that goes before what was parked until now."""
-    return replace(gate, parking=_parking_after(gate, now), park_at=None, is_parking=False)
-
-
-def after_probe(gate: Gate, probed: Probed, now: float) -> Gate:
-    """Open if anything got through, or nothing is there to try with; else closed until the next probe."""
-    if probed.delivered or (probed.received and not probed.failed):
-        return _moved(gate, GateState.OPEN, DELIVERED, now)
-    if not probed.received and not probed.waiting:
-        return _moved(gate, GateState.OPEN, EMPTY, now)
-    if not probed.received:  # hidden by whoever had them when it closed
-        return replace(gate, state=GateState.CLOSED, next_probe_at=now + FIRST_PROBE_S)
-    probes = gate.probes + 1
-    return replace(gate, state=GateState.CLOSED, probes=probes, next_probe_at=now + probe_delay_s(probes))
-
-
-def probe_delay_s(probes: int) -> float:
-    """Seconds until the next probe after so many failed: 15, doubled each time, at most 60."""
-    return float(min(FIRST_PROBE_S * 2 ** min(probes, 10), LONGEST_PROBE_S))
-
-
-def timed(gate: Gate, evidence: Evidence, now: float) -> Gate:
-    """The gate after the time that a batch's requests took: slow at once or at the second sight, fast after a while."""
-    if not evidence.requests:
-        return gate
-    if gate.pool is Pool.SLOW:
-        if evidence.mean_s >= CALM_S:
-            return replace(gate, calm_since=None)
-        return rested(replace(gate, calm_since=now) if gate.calm_since is None else gate, now)
-    if evidence.mean_s <= SLOW_S:
-        return gate
-    seen_before = gate.slow_at is not None and now - gate.slow_at <= SLOW_AGAIN_WITHIN_S
-    if seen_before or evidence.mean_s >= VERY_SLOW_S:
-        return replace(gate, pool=Pool.SLOW, slow_at=now, calm_since=None)
-    return replace(gate, slow_at=now)
-
-
-def rested(gate: Gate, now: float) -> Gate:
-    """Back in the fast pool, if it has been quick for long enough."""
-    if gate.pool is Pool.SLOW and gate.calm_since is not None and now - gate.calm_since >= CALM_FOR_S:
-        return replace(gate, pool=Pool.FAST, slow_at=None, calm_since=None)
-    return gate
-
-
 def attend_at(gate: Gate, now: float) -> float | None:
     """When somebody has to look after the gate at the latest; None for one that asks for nothing."""
     moments = []
@@ -335,30 +175,3 @@ def view(gate: Gate) -> GateView:
         strikes=len(gate.strikes),
         next_probe_at=iso(gate.next_probe_at) if gate.state is GateState.CLOSED and gate.next_probe_at else None,
     )
-
-
-def _moved(gate: Gate, state: GateState, reason: str, now: float, actor: str = GATEKEEPER) -> Gate:
-    """In another state from now on, which the workspace is to be told. A probe is no state to tell of."""
-    before = GateState.CLOSED if gate.state is GateState.PROBING else gate.state
-    shuts = state is not GateState.OPEN and gate.state is GateState.OPEN and gate.mapped.on
-    told = GateChange(before.value, state.value, reason, now, actor)
-    is_at_it = gate.is_parking and not shuts
-    return replace(
-        gate,
-        state=state,
-        reason="" if state is GateState.OPEN else reason,
-        since=now,
-        strikes=frozenset(),
-        struck_at=None,
-        probes=0,
-        next_probe_at=None,
-        untold=(*gate.untold, told),
-        parking=_parking_after(gate, now) if shuts else gate.parking,
-        park_at=None if shuts or gate.park_at is None else gate.park_at if is_at_it else min(gate.park_at, now),
-        is_parking=is_at_it,
-    )
-
-
-def _parking_after(gate: Gate, now: float) -> float:
-    """Later than any before, whoever's clock it was by."""
-    return max(now, gate.parking + 0.01)

@@ -13,7 +13,8 @@ from typing import Protocol
 import msgspec
 
 from penstock.domain.delivery_policy import DeliveryPolicy
-from penstock.domain.gate import Evidence, Gate
+from penstock.domain.evidence import Evidence
+from penstock.domain.gate import Gate
 from penstock.domain.job import decode_job
 from penstock.domain.progress import Progress
 from penstock.domain.rate import Lease

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Protocol
 
-from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.destinations import import_name
 from penstock.domain.gate import Gate
 from penstock.domain.routing import Route
@@ -126,4 +126,4 @@ class ImportQueues:
 
     def _note_in_gate(self, workspace: str, destination: str) -> None:
         gate = self.ports.gates.read(workspace, destination)
-        self.ports.gates.save(workspace, destination, gate, gates.unsure(gate))
+        self.ports.gates.save(workspace, destination, gate, moves.unsure(gate))

@@ -16,10 +16,12 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from penstock.domain import audit, destinations
-from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.config import Steps
 from penstock.domain.destinations import Destination
-from penstock.domain.gate import GATEKEEPER, Gate, GateChange, GateState, Key, Mapped, Pool, Probed
+from penstock.domain.evidence import rested
+from penstock.domain.gate import GATEKEEPER, Gate, GateChange, GateState, Key, Mapped, Pool
+from penstock.domain.gate_moves import Probed
 from penstock.domain.overflow import REFILLED_EVERY_S, QueueKey
 from penstock.errors import StoreChanged, Unavailable
 from penstock.steps.watch_gate import Chore, Chores, GateBook
@@ -203,7 +205,7 @@ class _Keeper:
 
     def tended(self, gate: Gate) -> Gate:
         now = self.ports.clock()
-        gate = self._told(self._switched(self._saved(gate, gates.rested(gate, now))))
+        gate = self._told(self._switched(self._saved(gate, rested(gate, now))))
         if gate.is_parking_due(now):
             return self._parked(gate)
         if gate.is_probe_due(now):
@@ -268,9 +270,9 @@ class _Keeper:
             gate = self._parked(gate, is_to_flow=True)
             if gate.has_parked:
                 return gate
-        claimed, tried = self._tried(self._saved(gate, gates.probing(gate, self.ports.clock())))
+        claimed, tried = self._tried(self._saved(gate, moves.probing(gate, self.ports.clock())))
         now = self.ports.clock()
-        after = gates.after_probe(claimed, tried.probed, now)
+        after = moves.after_probe(claimed, tried.probed, now)
         if after.next_probe_at is None:
             return self._saved(claimed, after)
         self._hide(tried, after.next_probe_at - now)
@@ -290,7 +292,7 @@ class _Keeper:
                 inside, is_outside = self.ports.queue.waiting(queue.url), self.ports.overflow.has_lanes(queue)
                 waiting += inside + is_outside
                 if is_outside and not inside:
-                    gate = self._saved(gate, gates.put_back(gate, self.ports.clock()))
+                    gate = self._saved(gate, moves.put_back(gate, self.ports.clock()))
                     self.ports.overflow.refill(queue)
                     tried = self._tried_of(queue.url)
             if tried.received:
@@ -302,22 +304,22 @@ class _Keeper:
 
         That it has begun is noted first: nothing flows from then on before all of it is done.
         """
-        begun = self._saved(gate, gates.parking(gate, self.ports.clock()))
+        begun = self._saved(gate, moves.parking(gate, self.ports.clock()))
         try:
             is_whole = self.ports.overflow.park(self._queues, round(begun.parking * 1000))
-            parked = self._saved(begun, gates.after_parking(begun, is_whole, is_to_flow, self.ports.clock()))
+            parked = self._saved(begun, moves.after_parking(begun, is_whole, is_to_flow, self.ports.clock()))
         except Unavailable:
             with suppress(Unavailable):
                 self._left_off(begun)
             raise
         if not is_whole or (parked.state is GateState.CLOSED and not is_to_flow):
-            self._later(gates.PARKED_ON_AFTER_S)
+            self._later(moves.PARKED_ON_AFTER_S)
         return parked
 
     def _left_off(self, begun: Gate) -> None:
         """Whoever has changed the gate meanwhile, so that it flows, has not to wait until this one must be dead."""
         found = self.ports.book.read(self.item.workspace_id, self.item.id)
-        self._saved(found, gates.left_off(begun, found, self.ports.clock()))
+        self._saved(found, moves.left_off(begun, found, self.ports.clock()))
 
     @property
     def _queues(self) -> list[QueueKey]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.config import Require
 from penstock.domain.destinations import Destination
 from penstock.domain.gate import Gate
@@ -38,14 +39,14 @@ def pause(works: GateWorks, caller: Caller, destination_id: str, reason: str | N
         caller,
         destination_id,
         "paused",
-        lambda gate: gates.paused(gate, why, caller.actor, works.ledger.clock()),
+        lambda gate: moves.paused(gate, why, caller.actor, works.ledger.clock()),
     )
 
 
 def resume(works: GateWorks, caller: Caller, destination_id: str) -> Gate:
     """Raises `NotFound` or `Unavailable`."""
     return _changed(
-        works, caller, destination_id, "resumed", lambda gate: gates.resumed(gate, caller.actor, works.ledger.clock())
+        works, caller, destination_id, "resumed", lambda gate: moves.resumed(gate, caller.actor, works.ledger.clock())
     )
 
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from penstock.domain import gate as gates
-from penstock.domain.gate import Evidence, Gate, GateState, Key
+from penstock.domain import gate_moves as moves
+from penstock.domain.evidence import JUDGED_OVER_S, STOPPED_OVER_S, Evidence, is_news, is_struck_out, timed
+from penstock.domain.gate import Gate, GateState, Key
 from penstock.errors import StoreChanged
 
 
@@ -75,15 +77,15 @@ class WatchGate:
         Raises `Unavailable`: what could not be noted shows again.
         """
         now = self._clock()
-        if not self._known.get((workspace, destination)).is_news(evidence, now):
+        if not is_news(self._known.get((workspace, destination)), evidence, now):
             return
         gate = self._book.read(workspace, destination)
         if gate.state is not GateState.OPEN:
             return
-        after = gates.timed(gate, evidence, now)
+        after = timed(gate, evidence, now)
         reason = self._why_to_close(workspace, destination, gate, evidence, now)
         if reason is not None:
-            after = gates.closed(after, reason, now)
+            after = moves.closed(after, reason, now)
         if after != gate:
             self._change(workspace, destination, gate, after)
 
@@ -93,14 +95,14 @@ class WatchGate:
                 self._book.absolve(workspace, destination)
             return None
         if evidence.stop is not None:
-            lately = self._deliveries.since(workspace, destination, now - gates.STOPPED_OVER_S)
+            lately = self._deliveries.since(workspace, destination, now - STOPPED_OVER_S)
             return None if lately else evidence.stop
         if not evidence.groups_failed:
             return None
         struck = self._book.strike(workspace, destination, evidence.groups_failed, now)
-        if not gates.is_struck_out(struck, now):
+        if not is_struck_out(struck, now):
             return None
-        lately = self._deliveries.since(workspace, destination, now - gates.JUDGED_OVER_S)
+        lately = self._deliveries.since(workspace, destination, now - JUDGED_OVER_S)
         return None if lately else gates.FAILING
 
     def _change(self, workspace: str, destination: str, before: Gate, after: Gate) -> None:

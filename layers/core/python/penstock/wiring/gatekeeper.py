@@ -20,7 +20,7 @@ from penstock.adapters.gate_table import GateTable
 from penstock.adapters.mapping_switch import Functions, MappingSwitch
 from penstock.adapters.overflow_table import OverflowTable
 from penstock.adapters.probe_queue import ProbeQueue
-from penstock.domain.gate import Evidence
+from penstock.domain.evidence import Evidence
 from penstock.steps import deliver, keep_quotas, raise_alerts
 from penstock.steps.keep_gates import Ports, Received, Sent
 from penstock.steps.keep_overflow import KeepOverflow
