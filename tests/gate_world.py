@@ -14,8 +14,9 @@ from penstock.domain.destinations import Destination, import_name
 from penstock.domain.evidence import Evidence
 from penstock.domain.gate import Gate, Mapped
 from penstock.domain.webhook_settings import Plain
-from penstock.steps.keep_gates import Ports, Received, Sent, tend_all, tick
+from penstock.steps.keep_gates import Ports, tend_all, tick
 from penstock.steps.keep_overflow import KeepOverflow
+from penstock.steps.probe_queue import Received, Sent
 from penstock.steps.watch_gate import WatchGate
 from tests.builders_pipeline import DESTINATION, WORKSPACE, url_of
 from tests.fakes_control import Faults, MemoryStore

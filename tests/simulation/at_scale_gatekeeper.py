@@ -12,6 +12,7 @@ from infra.stages import stage
 from penstock.adapters.probe_queue import AT_ONCE
 from penstock.domain.gate import Key, Mapped
 from penstock.steps import keep_gates
+from penstock.steps.probe_queue import Sent
 from penstock.steps.watch_gate import Chore
 from tests.fakes_gate import MemoryBus, MemoryGates
 from tests.simulation.clock import Clock, Threads
@@ -103,13 +104,13 @@ class Gatekeeper:
     def waiting(self, queue_url: str) -> int:
         return len(self._hub.by_id[queue_url].queue.held)
 
-    def _probe(self, destination: str, queue_url: str, jobs: Sequence[Any]) -> keep_gates.Sent:
+    def _probe(self, destination: str, queue_url: str, jobs: Sequence[Any]) -> Sent:
         takes_s = self._hub.probe_s(self._hub.by_id[destination])
         if takes_s is None:
             self._clock.sleep(REQUEST_TIMEOUT_S)
-            return keep_gates.Sent(frozenset(job.id for job in jobs), 0)
+            return Sent(frozenset(job.id for job in jobs), 0)
         self._clock.sleep(takes_s)
-        return keep_gates.Sent(frozenset(), len(jobs))
+        return Sent(frozenset(), len(jobs))
 
     def _switched(self, site: Any, wanted: Mapped) -> None:
         site.mapped, site.is_switching = wanted, False

@@ -15,8 +15,8 @@ from penstock.domain.webhook_settings import Plain
 from penstock.errors import QueueGone, StoreChanged, Unavailable
 from penstock.steps import deliver as deliver_step
 from penstock.steps import keep_gates
-from penstock.steps.keep_gates import Received, Sent
 from penstock.steps.lane import Message
+from penstock.steps.probe_queue import Received, Sent
 from penstock.steps.settle import Batch
 from penstock.steps.watch_gate import Chore
 from tests.fakes_gate import MemoryGates

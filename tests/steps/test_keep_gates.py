@@ -13,7 +13,8 @@ from penstock.domain import gate_moves as moves
 from penstock.domain.evidence import Evidence
 from penstock.domain.gate import Gate, GateState, Mapped, Pool
 from penstock.errors import BusUnavailable, Unavailable
-from penstock.steps.keep_gates import Received, Sent, tend, tend_all, tick
+from penstock.steps.keep_gates import tend, tend_all, tick
+from penstock.steps.probe_queue import Received, Sent
 from tests.builders_pipeline import DESTINATION, WORKSPACE
 from tests.fakes_gate import MemorySwitch
 from tests.gate_world import KEY, World

@@ -15,8 +15,9 @@ from penstock.domain.gate import Gate, GateState
 from penstock.domain.job import encode_job, group_of
 from penstock.domain.overflow import LANES_AT_ONCE, PARKED_AFTER_S, REFILLED_EVERY_S, LaneKey, Limits, QueueKey
 from penstock.steps.fan_out import Message
-from penstock.steps.keep_gates import Received, Sent, tend, tick
+from penstock.steps.keep_gates import tend, tick
 from penstock.steps.keep_overflow import KeepOverflow
+from penstock.steps.probe_queue import Received, Sent
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, event, job_of, run_of
 from tests.gate_world import KEY, World
 

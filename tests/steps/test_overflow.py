@@ -20,10 +20,11 @@ from penstock.domain.overflow import PARKED_AFTER_S, LaneKey, Limits, QueueKey
 from penstock.errors import QueueUnavailable, StoreUnavailable, Unavailable
 from penstock.steps import park_queue
 from penstock.steps.fan_out import Message
-from penstock.steps.keep_gates import Ports, Received, Sent, tend, tend_all, tick
+from penstock.steps.keep_gates import Ports, tend, tend_all, tick
 from penstock.steps.keep_overflow import KeepOverflow
 from penstock.steps.park_queue import Shut
 from penstock.steps.park_queue import park_queue as park
+from penstock.steps.probe_queue import Received, Sent
 from penstock.steps.spill import Spill
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, event, job_of, run_of
 from tests.fakes_overflow import MemoryOverflow

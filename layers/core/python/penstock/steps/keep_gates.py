@@ -6,12 +6,11 @@ workspace, probe it. So a chore may come twice, late or never; the tick sends on
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -21,18 +20,15 @@ from penstock.domain.config import Steps
 from penstock.domain.destinations import Destination
 from penstock.domain.evidence import rested
 from penstock.domain.gate import GATEKEEPER, Gate, GateChange, GateState, Key, Mapped, Pool
-from penstock.domain.gate_moves import Probed
 from penstock.domain.overflow import REFILLED_EVERY_S, QueueKey
 from penstock.errors import StoreChanged, Unavailable
+from penstock.steps.probe_queue import Deliver, Queue, Tried, hide, probe_queue
 from penstock.steps.watch_gate import Chore, Chores, GateBook
 
 TRIES = 3
 SETTLING_S = 5.0  # until a mapping that is being changed is looked at again
 SURE_AFTER_S = 125.0  # a gatekeeper lives for 120: one that read the gate before may still change its mapping
 MOST_AT_ONCE = 500  # gates of one tick; the rest is still overdue at the next
-ENOUGH_GROUPS = 3  # in a probe, so that no single user's event stands for all
-ROUNDS = 3
-HIDDEN_S = 60  # jobs that a probe took and never gave back
 
 
 class AllGates(GateBook, Protocol):
@@ -54,52 +50,6 @@ class Store(Protocol):
 class Switch(Protocol):
     def put(self, mapping_id: str, wanted: Mapped) -> bool:
         """Have a mapping do what is wanted; whether it does already. Raises `QueueUnavailable`."""
-
-
-class Received(Protocol):
-    """A job that was taken off a queue by hand."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def receipt(self) -> str: ...
-
-    @property
-    def group(self) -> str: ...
-
-    @property
-    def body(self) -> str: ...
-
-    @property
-    def receives(self) -> int: ...
-
-
-class Queue(Protocol):
-    """A destination's queue, emptied by hand. Raises `QueueUnavailable` or `QueueGone`."""
-
-    def receive(self, queue_url: str, hidden_s: int) -> Sequence[Received]:
-        """Up to ten jobs, those of a group in order."""
-
-    def delete(self, queue_url: str, receipts: Sequence[str]) -> None: ...
-
-    def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:
-        """Up to ten jobs, by their receipts, for so many seconds."""
-
-    def waiting(self, queue_url: str) -> int:
-        """How many jobs there are, visible or not."""
-
-
-class Sent(NamedTuple):
-    """What became of the jobs of a probe: the ids of those to be tried again, and how many events got through."""
-
-    failed: frozenset[str]
-    delivered: int
-
-
-class Deliver(Protocol):
-    def __call__(self, destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
-        """Send jobs in spite of the gate; a failure makes none of them dead. Raises `Unavailable`."""
 
 
 class Overflow(Protocol):
@@ -182,20 +132,6 @@ def _tended(workspace: str, destination: str, ports: Ports) -> str:
     return _Keeper(item, ports).tended(gate).state.value
 
 
-class _Tried(NamedTuple):
-    """What a probe showed of one queue; `again` are the receipts of the jobs to be tried again."""
-
-    url: str = ""
-    received: int = 0
-    delivered: int = 0
-    again: tuple[str, ...] = ()
-    waiting: int = 0
-
-    @property
-    def probed(self) -> Probed:
-        return Probed(self.received, len(self.again), self.delivered, self.waiting)
-
-
 @dataclass(frozen=True)
 class _Keeper:
     """One look at one gate."""
@@ -275,29 +211,32 @@ class _Keeper:
         after = moves.after_probe(claimed, tried.probed, now)
         if after.next_probe_at is None:
             return self._saved(claimed, after)
-        self._hide(tried, after.next_probe_at - now)
+        hide(tried, after.next_probe_at - now, self.ports.queue)
         saved = self._saved(claimed, after)
         self._later(after.next_probe_at - now)
         return saved
 
-    def _tried(self, gate: Gate) -> tuple[Gate, _Tried]:
+    def _tried(self, gate: Gate) -> tuple[Gate, Tried]:
         """What the first of its queues showed that has a job to try.
 
         Of a queue that is empty because all of it is elsewhere some is put back first.
         """
         waiting = 0
         for queue in self._queues:
-            tried = self._tried_of(queue.url)
+            tried = self._tried_of(queue)
             if not tried.received:
                 inside, is_outside = self.ports.queue.waiting(queue.url), self.ports.overflow.has_lanes(queue)
                 waiting += inside + is_outside
                 if is_outside and not inside:
                     gate = self._saved(gate, moves.put_back(gate, self.ports.clock()))
                     self.ports.overflow.refill(queue)
-                    tried = self._tried_of(queue.url)
+                    tried = self._tried_of(queue)
             if tried.received:
                 return gate, tried
-        return gate, _Tried(waiting=waiting)
+        return gate, Tried(waiting=waiting)
+
+    def _tried_of(self, queue: QueueKey) -> Tried:
+        return probe_queue(self.item.id, queue.url, self.ports.queue, self.ports.deliver)
 
     def _parked(self, gate: Gate, is_to_flow: bool = False) -> Gate:
         """Its queues' jobs, as far as time goes; `is_to_flow` where it is done for that, so that nothing stays behind.
@@ -334,33 +273,6 @@ class _Keeper:
             self.ports.overflow.put_off(*of)
         elif self.ports.overflow.refill_in_turn(*of, self._queues):
             self._later(REFILLED_EVERY_S)
-
-    def _tried_of(self, url: str) -> _Tried:
-        """A queue hands out as many jobs as it can of the first user: it is asked again until it has some of others."""
-        queue = self.ports.queue
-        groups: set[str] = set()
-        again: list[str] = []
-        received = delivered = 0
-        for _ in range(ROUNDS):
-            jobs = queue.receive(url, HIDDEN_S)
-            if not jobs:
-                break
-            sent = self.ports.deliver(self.item.id, url, jobs)
-            done = [job.receipt for job in jobs if job.id not in sent.failed]
-            if done:
-                queue.delete(url, done)
-            received, delivered = received + len(jobs), delivered + sent.delivered
-            again += [job.receipt for job in jobs if job.id in sent.failed]
-            groups |= {job.group for job in jobs}
-            if delivered or len(groups) >= ENOUGH_GROUPS:
-                break
-        return _Tried(url, received, delivered, tuple(again))
-
-    def _hide(self, tried: _Tried, wait_s: float) -> None:
-        """Until the next probe, and no longer: what deliver would have them wait grows with every try."""
-        waits = [(receipt, math.ceil(wait_s)) for receipt in tried.again]
-        for first in range(0, len(waits), 10):
-            self.ports.queue.hide(tried.url, waits[first : first + 10])
 
     def _later(self, delay_s: float) -> None:
         self.ports.chores.send([Chore(self.item.workspace_id, self.item.id, delay_s)])

@@ -16,6 +16,7 @@ from penstock.domain.destinations import import_name
 from penstock.domain.overflow import REFILLED_EVERY_S, RENEWED_EVERY_S, STANDARD, LaneKey, Limits, QueueKey, Turn
 from penstock.steps import park_queue, refill
 from penstock.steps.park_queue import Shut, is_parked_whole
+from penstock.steps.probe_queue import Queue
 
 PARKED_FOR_S = 10.0  # at once, of one queue
 FORGOTTEN_FOR_S = 20.0
@@ -55,7 +56,7 @@ class KeepOverflow:
     def __init__(
         self,
         overflow: Overflow,
-        emptied: park_queue.Queue,
+        emptied: Queue,
         filled: refill.Queues,
         clock: Callable[[], float],
         limits: Limits = STANDARD,

@@ -16,24 +16,9 @@ import msgspec
 from penstock.domain.dedup import Owner
 from penstock.domain.job import Job, decode_job, group_of
 from penstock.domain.overflow import LaneKey, QueueKey, parked_id
+from penstock.steps.probe_queue import Queue, Received
 
 HIDDEN_S = 60
-
-
-class Received(Protocol):
-    """A job that was taken off a queue by hand."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def receipt(self) -> str: ...
-
-    @property
-    def group(self) -> str: ...
-
-    @property
-    def body(self) -> str: ...
 
 
 class Parked(Protocol):
@@ -52,18 +37,6 @@ class Overflow(Protocol):
     def open(self, lane: LaneKey, owner: Owner) -> None: ...
 
     def park(self, lane: LaneKey, parking: int, jobs: Sequence[Parked]) -> None: ...
-
-
-class Queue(Protocol):
-    """Raises `QueueUnavailable` or `QueueGone`."""
-
-    def receive(self, queue_url: str, hidden_s: int) -> Sequence[Received]:
-        """Up to ten jobs, those of a group in order."""
-
-    def delete(self, queue_url: str, receipts: Sequence[str]) -> None: ...
-
-    def waiting(self, queue_url: str) -> int:
-        """How many jobs there are, visible or not."""
 
 
 @dataclass(frozen=True)

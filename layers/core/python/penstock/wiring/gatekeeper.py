@@ -22,9 +22,10 @@ from penstock.adapters.overflow_table import OverflowTable
 from penstock.adapters.probe_queue import ProbeQueue
 from penstock.domain.evidence import Evidence
 from penstock.steps import deliver, keep_quotas, raise_alerts
-from penstock.steps.keep_gates import Ports, Received, Sent
+from penstock.steps.keep_gates import Ports
 from penstock.steps.keep_overflow import KeepOverflow
 from penstock.steps.lane import Message
+from penstock.steps.probe_queue import Received, Sent
 from penstock.steps.settle import Batch
 from penstock.wiring import deliver as delivering
 from penstock.wiring import insight, quotas
