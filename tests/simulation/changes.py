@@ -40,6 +40,12 @@ class Changes:
         self._at_times(self._chance.choice((0, 1, 2, 4)), self._replay)
         self._at_times(self._chance.choice((0, 0, 2, 4)), self._move_source)
 
+    def plan_many(self, count: int) -> None:
+        """Of those that decide what goes where, on top of the others."""
+        acts = (self._resubscribe, self._resubscribe, self._disable, self._replay)
+        for _ in range(count):
+            self._at_times(1, *acts)
+
     def end(self) -> None:
         """When the storm is over: what people do then."""
         for name in self._world.config.versions:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock.domain import letter_index
-from penstock.domain.books import DEAD, Books, DeliverReceipt, Receipt, add_up, deliver_receipt
+from penstock.domain.books import DEAD, Books, DeliverReceipt, FanoutReceipt, add_up, deliver_receipt
 from penstock.domain.dedup import Claims, KeyState, Known, Owner, Wanted
 from penstock.domain.event import iso
 from penstock.domain.job import decode_job
@@ -22,6 +22,7 @@ from penstock.steps.fan_out import Message as Outgoing
 from tests.simulation.fifo import Held
 from tests.simulation.lambdas import Instance, Invocation
 from tests.simulation.promises import BOOKS, LOST, REORDERED, REPEATED
+from tests.simulation.restless import Restless
 from tests.simulation.stream import Kept
 from tests.simulation.wiring import WORKSPACE, moment
 from tests.simulation.world import World
@@ -238,7 +239,7 @@ class CountsWhatItReads(World):
 
     def books(self, destination: str) -> Books:
         total = Books()
-        for each in (add_up([row]) for row in self._rows(destination)):
+        for each in (add_up([row]) for row in self.rows(destination)):
             total.accepted += each.accepted
             total.filtered += each.filtered
             total.delivered += each.delivered
@@ -246,8 +247,24 @@ class CountsWhatItReads(World):
             total.dead += each.dead
         return total
 
-    def _rows(self, destination: str) -> Sequence[Receipt]:
-        return self.receipts.read(WORKSPACE, destination)
+
+class TakesFanOutsWordForIt(Restless):
+    """Books that do not know that the queue may have kept the jobs of another try, by other settings."""
+
+    breaks = BOOKS
+
+    def books(self, destination: str) -> Books:
+        rows = self.rows(destination)
+        return replace(add_up(rows), filtered=add_up(row for row in rows if isinstance(row, FanoutReceipt)).filtered)
+
+
+class BelievesInNotesAlone(Restless):
+    """Books that count nothing as created of which no note was left."""
+
+    breaks = BOOKS
+
+    def books(self, destination: str) -> Books:
+        return add_up(self.rows(destination), lambda job_id, at: False)
 
 
 class NewKeyForEveryTry(World):
@@ -274,5 +291,7 @@ MORE = (
     SendsFailuresLater,
     LosesReceipts,
     CountsWhatItReads,
+    TakesFanOutsWordForIt,
+    BelievesInNotesAlone,
     NewKeyForEveryTry,
 )

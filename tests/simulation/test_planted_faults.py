@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.faults import MORE, SEVEN
+from tests.simulation.promises import BOOKS, LOST
+from tests.simulation.restless import Restless
 from tests.simulation.run import simulate
 from tests.simulation.world import World
 
@@ -24,3 +26,8 @@ def test_other_faults_are_seen_too(fault: type[World]) -> None:
 
 def test_none_of_these_seeds_fails_without_a_fault() -> None:
     assert all(simulate(seed).is_good for seed in range(WITHIN))
+
+
+def test_nothing_is_lost_and_the_books_balance_whatever_people_change_between_two_tries() -> None:
+    found = [simulate(seed, Restless).broken for seed in range(2 * WITHIN)]
+    assert [broken for broken in found if broken[BOOKS] or broken[LOST]] == []

@@ -10,7 +10,9 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.domain.books import Books, add_up
+from penstock.domain.books import Books, DeliverReceipt, JobReceipt, Receipt, add_up
+from penstock.domain.event import iso
+from penstock.domain.job import decode_job
 from penstock.domain.overflow import STANDARD, Limits
 from penstock.domain.stream_record import BULK
 from penstock.domain.turns import Announced
@@ -42,7 +44,7 @@ from tests.simulation.stores import Config
 from tests.simulation.stream import Feed, Kept, Stream, StreamMapping
 from tests.simulation.tool import Sites
 from tests.simulation.weather import Weather, drawn
-from tests.simulation.wiring import SOURCES, WORKSPACE
+from tests.simulation.wiring import SOURCES, WORKSPACE, moment
 
 MIDNIGHT = 1_795_478_400.0  # 2026-11-24T00:00:00Z
 TIMEOUT_S = 60.0
@@ -96,7 +98,7 @@ class World:
         self.deliver = self._function("deliver", TIMEOUT_S, self.deliver_ports)
         self.deliver_slow = self._function("deliver_slow", TIMEOUT_S, self.deliver_ports)
         self.gatekeeper = self._function("gatekeeper", 120.0, lambda each: wiring.gatekeeper_ports(self, each))
-        self.replay = self._function("replay", TIMEOUT_S, lambda each: wiring.replay_ports(self, each))
+        self.replay = self._function("replay", TIMEOUT_S, self.replay_ports)
         self.chores = Chores(self.clock, self.weather, self.gatekeeper, self.tell)
         self.switch = Switch(self.clock, self.weather, self.mappings)
         self.tickets = Tickets(self.clock, self.weather, self.replay, self.tell)
@@ -147,6 +149,9 @@ class World:
 
     def deliver_ports(self, instance: Instance) -> Any:
         return wiring.deliver_ports(self, instance)
+
+    def replay_ports(self, instance: Instance) -> Any:
+        return wiring.replay_ports(self, instance)
 
     def epoch_s(self) -> float:
         return self.began + self.clock.now
@@ -213,7 +218,19 @@ class World:
         self.story.append(f"{self.clock.now:10.3f} {' '.join(map(str, told))}")
 
     def books(self, destination: str) -> Books:
-        return add_up(self.receipts.read(WORKSPACE, destination))
+        return add_up(self.rows(destination))
+
+    def rows(self, destination: str) -> list[Receipt]:
+        """The receipts, and one more: what is still queued counts as if deliver had just had it in hand."""
+        jobs = [decode_job(body) for body in self.held(destination)]
+        in_hand = {job.id: JobReceipt(0, "", left=len(job.run.events)) for job in jobs}
+        return [*self.receipts.read(WORKSPACE, destination), DeliverReceipt(iso(moment(self, 0.0)), in_hand)]
+
+    def held(self, destination: str) -> list[str]:
+        """The jobs that are queued, by their bodies; what is on its way to the overflow or back stands there twice."""
+        mapping = self.mappings.get(destination)
+        in_queue = [each.body for each in mapping.queue.held.values()] if mapping else []
+        return in_queue + self.overflowing(destination)
 
     # a run
 
