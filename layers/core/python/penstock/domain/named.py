@@ -8,7 +8,7 @@ events a job has. So each job is named once more with its size, by both.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from penstock.domain import replays
@@ -22,29 +22,24 @@ YOUNG_S = 3_000.0  # the notes of what a replay sent are not older than that and
 Digests: TypeAlias = frozenset[bytes]
 
 
-class _Half(NamedTuple):
-    """One side's word of a record: what the other side's is named by, all its names, and what both agree on."""
-
-    other: bytes
-    all: Digests
-    agreed: Digests
-
-
 class Named(NamedTuple):
-    """`digests` are kept with the minute; `same` finds what tells of the same again."""
+    """`digests` are kept with the minute; `same` finds what tells of the same again.
+
+    `others` has for each record what the other side's word of it is named by, and what it is as well if both agree.
+    """
 
     digests: Digests
     same: Digests
-    halves: tuple[_Half, ...]
+    others: Mapping[bytes, Digests]
 
     def among(self, minutes: Mapping[str, Digests]) -> list[str]:
         """Those of the minutes that have to be read with this one, in the order of time."""
-        wanted, halves = set(self.same), {half.other: half for half in self.halves}
-        others = frozenset(halves)
+        wanted, others = set(self.same), frozenset(self.others)
         for theirs in minutes.values():
-            for half in (halves[other] for other in others & theirs):
-                if not half.agreed or not half.agreed <= theirs:
-                    wanted |= half.all
+            for other in others & theirs:
+                agreed = self.others[other]
+                if not agreed or not agreed <= theirs:
+                    wanted.add(other)
         return [at for at, theirs in sorted(minutes.items()) if not theirs.isdisjoint(wanted)]
 
 
@@ -73,18 +68,12 @@ def named(receipts: Iterable[Receipt]) -> Named:
                 if proves_its_creation(job_id, receipt.at):
                     same.add(_digest(f"created {job_id}"))
     agreed = {job_id: _digest(f"{job_id} {sorted(theirs)}") for job_id, theirs in sizes.items()}
-    halves = tuple(_halves(records, jobs, agreed))
-    same |= {digest for half in halves for digest in half.all - {half.other}}
-    return Named(frozenset(same) | frozenset(agreed.values()), frozenset(same), halves)
-
-
-def _halves(
-    records: Mapping[str, set[str]], jobs: Mapping[str, set[str]], agreed: Mapping[str, bytes]
-) -> Iterator[_Half]:
-    for is_of_jobs, told in ((False, records), (True, jobs)):
+    others: dict[bytes, Digests] = {}
+    for told, own, other in ((records, "record", "job"), (jobs, "job", "record")):
         for record_id, job_ids in told.items():
-            names = (_digest(f"record {record_id}"), _digest(f"job {record_id}"))
-            yield _Half(names[not is_of_jobs], frozenset(names), frozenset(agreed[each] for each in job_ids))
+            same.add(_digest(f"{own} {record_id}"))
+            others[_digest(f"{other} {record_id}")] = frozenset(agreed[each] for each in job_ids)
+    return Named(frozenset(same) | frozenset(agreed.values()), frozenset(same), others)
 
 
 def proves_its_creation(job_id: str, at: str) -> bool:
