@@ -18,7 +18,8 @@ USUAL_MINUTES = 60
 MOST_MINUTES = 14 * 24 * 60
 
 Queued = Annotated[
-    int, Meta(description="Jobs in its queues, by SQS's own count: each is one event or several of one user")
+    int,
+    Meta(description="Jobs, not events, in its queues, by SQS's own count: each has one event or several of one user"),
 ]
 OldestAge = Annotated[
     float, Meta(description="At least so many seconds ago was the oldest event accepted that still waits; 0 for none")
