@@ -64,7 +64,10 @@ class EventTrace(Struct, frozen=True):
 
 
 class TraceView(Struct, frozen=True):
-    """More than one event where the messageId came again after its window, or from several sources."""
+    """More than one event where the messageId came again after its window, or from several sources.
+
+    What was left out as a duplicate left no name, and is not among them.
+    """
 
     message_id: str
     user: str
