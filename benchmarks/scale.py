@@ -16,6 +16,8 @@ DAY_S = 86_400
 MONTH_DAYS = 30
 SIZES = (10_000_000, 1_000_000_000, 10_000_000_000)
 DESTINATIONS = 100_000
+WRITES_PER_TURN = 3  # the turn, and the total by a transaction
+READS_PER_TURN = 3  # its settings and those of its workspace, the total, a look for receipts
 
 PRICES = {
     "HTTP API, a million requests": 1.00,
@@ -50,6 +52,7 @@ class Traffic:
     around_s: float = 0.040
     memory_gb: float = 0.5
     peak: float = 3.0
+    rounds: float = 4.0  # in which the receipts that nobody has asked for are counted
     idle_calls: float = 5 * DAY_S / 20  # five pollers of an idle queue, twenty seconds each
 
 
@@ -100,15 +103,26 @@ class Taken:
         return self.traffic.destinations * self.traffic.idle_calls
 
     @property
+    def receipts(self) -> float:
+        return self.deliveries + min(self.batches * self.traffic.destinations, self.deliveries)
+
+    @property
+    def turns(self) -> float:
+        """Of destinations in the round."""
+        return self.traffic.destinations * self.traffic.rounds
+
+    @property
     def writes(self) -> float:
-        """A claim for each run, a receipt for each invocation and destination, of 1 KB; counts of schemas."""
-        receipts = self.deliveries + min(self.batches * self.traffic.destinations, self.deliveries)
-        return self.runs + receipts + 20 * self.batches
+        """A claim for each run, a receipt of 1 KB for each invocation and destination, counts of schemas, the round."""
+        return self.runs + self.receipts + 20 * self.batches + WRITES_PER_TURN * self.turns
 
     @property
     def reads(self) -> float:
-        """Two days' claims of each run, and the gate and the settings of a destination that no instance remembers."""
-        return 2 * self.runs + 2 * self.deliveries
+        """Two days' claims of each run, and the gate and the settings of a destination that no instance remembers.
+
+        In the round each receipt once, and of an hour of each six again, for what was told twice.
+        """
+        return 2 * self.runs + 2 * self.deliveries + READS_PER_TURN * self.turns + self.receipts / 4 * 7 / 6
 
     @property
     def decryptions(self) -> float:
@@ -198,6 +212,13 @@ def idle_month() -> float:
     return Traffic(0).idle_calls * MONTH_DAYS / 1e6 * PRICES["SQS FIFO, a million requests"]
 
 
+def round_month() -> float:
+    """USD that the turns of all destinations in the round cost, whatever their traffic."""
+    traffic = Traffic(0)
+    reads, writes = PRICES["DynamoDB, a million RRU"], PRICES["DynamoDB, a million WRU"]
+    return MONTH_DAYS * Taken(traffic).turns / 1e6 * (READS_PER_TURN * reads + WRITES_PER_TURN * writes)
+
+
 def _table(name: str, rows: list[tuple[str, list[str]]]) -> str:
     head = f"| {name} | {' | '.join(f'{size / 1e6:,.0f} million' for size in SIZES)} |"
     return "\n".join(
@@ -208,6 +229,12 @@ def _table(name: str, rows: list[tuple[str, list[str]]]) -> str:
 if __name__ == "__main__":
     print(
         "\n\n".join(
-            [taken(), costs(), budget(), f"idle: {idle_month():.2f} USD a month, {largest_day()} million a day"]
+            [
+                taken(),
+                costs(),
+                budget(),
+                f"idle: {idle_month():.2f} USD a month, {largest_day()} million a day",
+                f"the round: {round_month():.0f} USD a month",
+            ]
         )
     )

@@ -201,7 +201,7 @@ def gatekeeper(on: Resources) -> list[Grant]:
         Grant(("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:DeleteItem"), (on.gates,)),
         Grant(("dynamodb:Query",), (by_attention,)),
         Grant(("dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem"), (on.quotas,)),
-        Grant(("dynamodb:UpdateItem",), (on.config,)),
+        Grant(("dynamodb:UpdateItem", "dynamodb:Query"), (on.config,)),
         *_counts(on),
         Grant(("sns:Publish",), (on.alert_topics,), why_wide=TOPICS),
         Grant(("dynamodb:PutItem",), (on.audit,)),

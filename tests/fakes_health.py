@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from penstock.domain.alerts import AlertState, Key, Turn
 from penstock.domain.minutes import Minute, Total
 from penstock.domain.named import Digests
+from penstock.domain.rounds import Round
 from penstock.errors import StoreChanged
 
 
@@ -44,6 +45,21 @@ class MemoryMinutes:
             raise StoreChanged("another was faster")
         self.totals[key] = after
         self.kept.setdefault(key, {}).update({minute.at: minute for minute in minutes})
+
+
+class MemoryRounds:
+    """How far the round has come."""
+
+    def __init__(self) -> None:
+        self.reached = Round()
+
+    def read(self) -> Round:
+        return self.reached
+
+    def save(self, before: Round, after: Round) -> None:
+        if before != self.reached:
+            raise StoreChanged("another was faster")
+        self.reached = after
 
 
 class MemoryAlerts:

@@ -1,4 +1,7 @@
-"""Looks after gates: those that chores name, and once a minute, woken by the scheduler, those that are overdue."""
+"""Looks after gates: those that chores name, and once a minute, woken by the scheduler, those that are overdue.
+
+The tick also raises alerts, has sources move back, and goes on with the round in which books are counted.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from penstock.steps import keep_quotas
+from penstock.steps import count_books, keep_quotas
 from penstock.steps.keep_gates import tend_all, tick
 from penstock.steps.raise_alerts import raise_alerts
-from penstock.wiring.gatekeeper import alert_ports, chore_in, ports, quota_ports
+from penstock.wiring.gatekeeper import alert_ports, chore_in, count_ports, ports, quota_ports
 
 SOURCES = "src_"  # how the id of a source begins
 
@@ -27,6 +30,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         for each in raise_alerts(alert_ports()):
             logger().info("alert", notice=each.notice.id, workspace=each.notice.workspace, taken=each.is_taken)
         logger().info("moving", sources=keep_quotas.tick(quota_ports()))
+        logger().info("counted", **count_books.tick(count_ports())._asdict())
         return {}
     chores = [chore_in(record["body"]) for record in event["Records"]]
     for workspace in {workspace for workspace, what in chores if what.startswith(SOURCES)}:

@@ -11,9 +11,12 @@ from urllib.parse import quote
 
 import pytest
 
+from penstock.adapters.config_store import ConfigStore, Place
+from penstock.adapters.minute_table import MinuteTable
 from penstock.adapters.progress import ProgressTable
 from penstock.adapters.rate_table import RateTable
 from penstock.adapters.receipts import ReceiptTable
+from penstock.adapters.round_table import RoundTable
 from penstock.domain import dedup
 from penstock.domain.audit import iso
 from penstock.domain.books import DELIVERED, Cause, CreatedReceipt, FanoutReceipt, RecordReceipt, deliver_receipt
@@ -21,9 +24,12 @@ from penstock.domain.delays import bucket
 from penstock.domain.job import group_of
 from penstock.domain.progress import Progress
 from penstock.domain.rate import RateState
+from penstock.steps import count_books
+from penstock.steps.count_books import tick
+from penstock.steps.read_health import Books
 from penstock.tables import key_owner
 from tests.builders_pipeline import SHARD
-from tests.control_api import Answer, Json, Tenant, call, control_cloud, tenant
+from tests.control_api import REGION, Answer, Json, Tenant, call, control_cloud, tenant
 
 USER = "ada"
 ODD = 'a/b?c#%41 ü"\n'
@@ -155,12 +161,32 @@ def test_health_tells_what_became_of_events_long_ago_and_just_now(world: World) 
 def test_what_is_queued_is_asked_of_sqs_and_how_old_it_is_of_the_books(world: World) -> None:
     world.fan_out(600, r1=RecordReceipt(3, 0))
     world.fan_out(300, r2=RecordReceipt(2, 0))
-    world.deliver(200, {f"{record_of('r1')}-0": (0, [DELIVERED, DELIVERED])})
+    world.deliver(200, {f"{record_of('r1')}-0": (0, [DELIVERED, DELIVERED])}, left={f"{record_of('r1')}-0": 1})
     assert (world.health()["queued"], world.health()["oldest_age_s"]) == (0, 0.0)
     world.enqueue(2)
     found = world.health()
     assert (found["queued"], balance(found)) == (2, 3)
     assert 500 < found["oldest_age_s"] <= 601
+
+
+def test_what_nobody_has_asked_for_is_in_the_totals_after_its_receipts_have_expired(world: World) -> None:
+    world.fan_out(14.2 * 86_400, r1=RecordReceipt(3, 1))
+    dynamodb, receipts = world.cloud("dynamodb"), "penstock-test-receipts"
+    books = Books(world.receipts, MinuteTable(dynamodb, receipts, time.time), time.time)
+    store = ConfigStore(Place("penstock-test-config", "penstock-test-audit", REGION))
+    rounds = RoundTable(dynamodb, "penstock-test-gates")
+    assert tick(count_books.Ports(rounds, store, books)).failed == 0
+    assert tick(count_books.Ports(rounds, store, books)).destinations == 0
+    mine = {":owner": {"S": f"{world.mine.id}#{world.destination}"}}
+    expired = dynamodb.query(
+        TableName=receipts,
+        KeyConditionExpression="#owner = :owner",
+        ExpressionAttributeNames={"#owner": "owner"},
+        ExpressionAttributeValues=mine,
+    )["Items"]
+    for item in expired:
+        dynamodb.delete_item(TableName=receipts, Key={"owner": item["owner"], "sk": item["sk"]})
+    assert (len(expired), world.health()["accepted"], world.health()["filtered"]) == (1, 3, 1)
 
 
 def test_a_job_that_failed_long_ago_is_the_oldest_however_much_came_after_it(world: World) -> None:

@@ -21,6 +21,7 @@ def test_the_tables_are_those_that_the_script_prints(table: object) -> None:
 
 def test_the_figures_in_the_text_are_those_of_the_script() -> None:
     assert f"**{scale.idle_month():.2f} USD a month**" in DOC
+    assert f"{scale.round_month():.0f} USD a month for 100,000 destinations" in DOC
     assert f"{scale.largest_day()} million events a day is what" in DOC
 
 

@@ -21,7 +21,7 @@ from penstock.adapters.mapping_switch import Functions, MappingSwitch
 from penstock.adapters.overflow_table import OverflowTable
 from penstock.adapters.probe_queue import ProbeQueue
 from penstock.domain.evidence import Evidence
-from penstock.steps import deliver, keep_quotas, raise_alerts
+from penstock.steps import count_books, deliver, keep_quotas, raise_alerts
 from penstock.steps.keep_gates import Ports
 from penstock.steps.keep_overflow import KeepOverflow
 from penstock.steps.lane import Message
@@ -31,7 +31,7 @@ from penstock.wiring import deliver as delivering
 from penstock.wiring import insight, quotas
 from penstock.wiring.deliver import given
 
-__all__ = ["alert_ports", "chore_in", "ports", "quota_ports"]
+__all__ = ["alert_ports", "chore_in", "count_ports", "ports", "quota_ports"]
 
 GATES_AT_ONCE = 10  # as many chores as a batch has
 LANES_AT_ONCE = 100  # a probe has ten jobs at most
@@ -78,6 +78,11 @@ def _store() -> ConfigStore:
 @cache
 def alert_ports() -> raise_alerts.Ports:
     return insight.watch(_client, _store(), given())
+
+
+@cache
+def count_ports() -> count_books.Ports:
+    return insight.counting(_client("dynamodb"), _store(), given())
 
 
 @cache

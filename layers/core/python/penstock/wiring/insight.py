@@ -16,13 +16,14 @@ from penstock.adapters.probe_queue import ProbeQueue
 from penstock.adapters.progress import ProgressTable
 from penstock.adapters.rate_table import RateTable
 from penstock.adapters.receipts import ReceiptTable
+from penstock.adapters.round_table import RoundTable
 from penstock.adapters.tool_http import ToolHttp
 from penstock.domain import rate
 from penstock.domain.audit import iso
 from penstock.domain.destinations import Destination
 from penstock.domain.health import RateView
 from penstock.settings import Settings
-from penstock.steps import raise_alerts, read_health, trace_event
+from penstock.steps import count_books, raise_alerts, read_health, trace_event
 from penstock.steps.keep_alerts import AlertWorks
 from penstock.steps.record import Ledger
 
@@ -34,13 +35,17 @@ class Letters(trace_event.LetterIndex, trace_event.LetterBodies, Protocol):
 
 
 def health(dynamodb: Any, sqs: Any, given: Settings) -> read_health.Ports:
-    books = read_health.Books(
-        _receipts(dynamodb, given), MinuteTable(dynamodb, given.receipts_table, time.time), time.time
-    )
     gates = GateTable(dynamodb, given.gates_table, time.time)
     tables = given.overflow_table, given.dedup_table, given.gates_table
     overflow = OverflowTable(dynamodb, *tables, time.time, time.sleep)
-    return read_health.Ports(books, ProbeQueue(sqs), overflow, gates, _Rates(RateTable(dynamodb, given.gates_table)))
+    return read_health.Ports(
+        _books(dynamodb, given), ProbeQueue(sqs), overflow, gates, _Rates(RateTable(dynamodb, given.gates_table))
+    )
+
+
+def counting(dynamodb: Any, store: count_books.Store, given: Settings) -> count_books.Ports:
+    """For the gatekeeper's tick."""
+    return count_books.Ports(RoundTable(dynamodb, given.gates_table), store, _books(dynamodb, given))
 
 
 def trace(dynamodb: Any, ledger: Ledger, letters: Letters, given: Settings) -> trace_event.Ports:
@@ -83,6 +88,11 @@ class _Rates:
         state = self._table.read(item.workspace_id, item.id)
         paused_until = iso(state.pause_until) if state.pause_until > time.time() else None
         return RateView(rate.limit_of(state, item.delivery), item.delivery.concurrency, paused_until)
+
+
+def _books(dynamodb: Any, given: Settings) -> read_health.Books:
+    counted = MinuteTable(dynamodb, given.receipts_table, time.time)
+    return read_health.Books(_receipts(dynamodb, given), counted, time.time)
 
 
 def _receipts(dynamodb: Any, given: Settings) -> ReceiptTable:
