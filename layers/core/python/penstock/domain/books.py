@@ -196,7 +196,7 @@ def _enter(books: Books, record_id: str, said: Sequence[tuple[str, RecordReceipt
     for _, counts in reversed(said):
         jobs |= {f"{record_id}-{chunk}": size for chunk, size in enumerate(counts.sizes)}
     _, first = said[0]
-    brought = sum((jobs | sizes).values())
+    brought = sum({**jobs, **sizes}.values())
     books.accepted += first.accepted
     books.duplicates += first.duplicates
     books.filtered += max(first.accepted - brought, 0)
