@@ -202,6 +202,7 @@ def gatekeeper(on: Resources) -> list[Grant]:
         Grant(("dynamodb:Query",), (by_attention,)),
         Grant(("dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem"), (on.quotas,)),
         Grant(("dynamodb:UpdateItem", "dynamodb:Query"), (on.config,)),
+        *_buries(on),
         *_counts(on),
         Grant(("sns:Publish",), (on.alert_topics,), why_wide=TOPICS),
         Grant(("dynamodb:PutItem",), (on.audit,)),
@@ -219,6 +220,17 @@ def gatekeeper(on: Resources) -> list[Grant]:
         Grant(("dynamodb:BatchWriteItem",), (on.overflow,)),
         Grant(("sqs:SendMessage",), (on.chores,)),
         Grant(("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), (on.chores,), on_behalf=True),
+    ]
+
+
+def _buries(on: Resources) -> list[Grant]:
+    """What it takes besides to bury what waits for a deleted destination, and to take down what that had."""
+    of_deliver: Condition = {"ArnLike": {"lambda:FunctionArn": [on.deliver, on.deliver_slow]}}
+    return [
+        Grant(("dynamodb:Query", "dynamodb:DeleteItem"), (on.config,)),
+        Grant(("sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,), why_wide=QUEUES),
+        Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),
+        Grant(("lambda:DeleteEventSourceMapping",), (on.mappings,), of_deliver, why_wide=MAPPINGS),
     ]
 
 

@@ -133,6 +133,7 @@ class Environments:
             "PENSTOCK_AUDIT_TABLE": self.names.audit,
             "PENSTOCK_DELIVER_FUNCTION_ARN": self.on.deliver,
             "PENSTOCK_DELIVER_SLOW_FUNCTION_ARN": self.on.deliver_slow,
+            "PENSTOCK_QUEUE_OUTLIVES_S": str(self.stage.queue_outlives_s),
             "PENSTOCK_EVENT_BUS": self.names.event_bus,
         }
 

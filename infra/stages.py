@@ -32,6 +32,7 @@ class Stage:
     request_timeout_s: float = 10.0
     deliver_timeout_s: int = 60
     visibility_timeout_s: int = 360
+    queue_outlives_s: float = 300.0
     schema_window_s: int = 1
     reserved: Mapping[str, int] = field(default_factory=dict)
 
@@ -79,6 +80,7 @@ def stage(name: str, region: str) -> Stage:
             workspace_quota=1_000,
             deliver_timeout_s=20,
             visibility_timeout_s=25,
+            queue_outlives_s=5.0,
             schema_window_s=0,
         )
     if name == "prod":

@@ -16,7 +16,7 @@ from penstock.domain.tokens import Caller
 from penstock.errors import QueueUnavailable, StoreUnavailable
 from penstock.steps.keep_destinations import Works
 from penstock.steps.record import Ledger
-from tests.fakes_gate import MemoryGates
+from tests.fakes_gate import MemoryBurials, MemoryChores, MemoryGates
 
 I = TypeVar("I", bound=Item)  # noqa: E741
 
@@ -95,6 +95,9 @@ class MemoryQueues:
         self.made.add(destination_id)
         return f"https://queues.example.com/{destination_id}.fifo"
 
+    def find(self, destination_id: str) -> str | None:
+        return self.create("", destination_id) if destination_id in self.made else None
+
     def delete(self, destination_id: str) -> None:
         self.made.discard(destination_id)
 
@@ -161,7 +164,8 @@ class Hub:
     def __init__(self, allow_loopback: bool = False) -> None:
         self.store, self.queues, self.mappings = MemoryStore(), MemoryQueues(), MemoryMappings()
         self.clock = Clock()
-        self.gates = MemoryGates(self.clock)
+        self.gates, self.chores = MemoryGates(self.clock), MemoryChores(self.clock)
+        self.burials = MemoryBurials(self.gates, self.clock)
         self.allow_loopback = allow_loopback
         self._random = random.Random(7)
         self.caller = Caller("ws_aaaaaaaaaaaa", "tok_aaaaaaaaaaaa", ("*",))
@@ -173,14 +177,17 @@ class Hub:
         return Ledger(store or self.store, self.chance, self.clock)
 
     def works(self, faults: Faults | None = None) -> Works:
-        if faults is None:
-            return Works(self.ledger(), PlainCipher(), self.queues, self.mappings, self.gates, self.allow_loopback)
+        def around(port: Any, *methods: str) -> Any:
+            return port if faults is None else faults.around(port, *methods)
+
         return Works(
-            self.ledger(faults.around(self.store, "commit")),
-            faults.around(PlainCipher(), "encrypt", "decrypt"),
-            faults.around(self.queues, "create", "delete"),
-            faults.around(self.mappings, "create", "delete"),
-            faults.around(self.gates, "forget"),
+            self.ledger(around(self.store, "commit")),
+            around(PlainCipher(), "encrypt", "decrypt"),
+            around(self.queues, "create", "delete"),
+            around(self.mappings, "create", "delete"),
+            around(self.gates, "forget"),
+            around(self.burials, "begin"),
+            around(self.chores, "send"),
             self.allow_loopback,
         )
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 
 from msgspec.structs import replace
 
+from penstock.adapters.burial_notes import EARLY_S, OVERDUE_S
 from penstock.domain.audit import iso
 from penstock.domain.books import DELIVERED, DeliverReceipt
+from penstock.domain.burial import Burial
 from penstock.domain.evidence import MOST_STRIKES
 from penstock.domain.gate import Gate, GateState, Key, Mapped, attend_at
 from penstock.errors import QueueGone, QueueUnavailable, StoreChanged
@@ -19,13 +21,15 @@ from tests.fakes_pipeline import Fifo
 class MemoryGates:
     """Gates in a dictionary, each with the moment at which somebody is to look after it.
 
-    `turns` are the destinations whose overflow somebody is to look after: the same index has them.
+    `turns` are the destinations whose overflow somebody is to look after: the same index has them. `burials` are the
+    notes that lie beside the gates.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.gates: dict[Key, Gate] = {}
         self.attend_at: dict[Key, float] = {}
+        self.burials: dict[Key, tuple[Burial, float, float]] = {}
         self.turns: Callable[[float], list[Key]] = lambda _: []
 
     def get(self, key: Key) -> Gate:
@@ -72,6 +76,60 @@ class MemoryGates:
     def forget(self, workspace: str, destination: str) -> None:
         self.gates.pop((workspace, destination), None)
         self.attend_at.pop((workspace, destination), None)
+        self.burials.pop((workspace, destination), None)
+
+
+class MemoryBurials:
+    """Notes of burials, each with when its next turn is and when the tick is to see to that."""
+
+    def __init__(self, gates: MemoryGates, clock: Callable[[], float]) -> None:
+        self._notes = gates.burials
+        self._clock = clock
+
+    def begin(self, workspace: str, destination: str) -> None:
+        now, key = self._clock(), (workspace, destination)
+        known, turn_at, attend_at = self._notes.get(key, (Burial(now), now, now + OVERDUE_S))
+        self._notes[key] = (known._replace(begun_at=now), turn_at, attend_at)
+
+    def due(self, now: float, most: int) -> list[Key]:
+        overdue = [key for key, (_, _, attend_at) in self._notes.items() if attend_at <= now]
+        return sorted(overdue, key=lambda key: self._notes[key][2])[:most]
+
+    def take_turn(self, workspace: str, destination: str, again_s: float) -> Burial | None:
+        found = self._notes.get((workspace, destination))
+        if found is None or found[1] > self._clock() + EARLY_S:
+            return None
+        self._put_off((workspace, destination), found[0], again_s)
+        return found[0]
+
+    def put_off(self, workspace: str, destination: str, after: Burial, again_s: float) -> None:
+        known = self._notes.get((workspace, destination))
+        if known is not None:
+            self._put_off((workspace, destination), after._replace(begun_at=known[0].begun_at), again_s)
+
+    def call_off(self, workspace: str, destination: str, before: float) -> None:
+        known = self._notes.get((workspace, destination))
+        if known is not None and known[0].begun_at < before:
+            del self._notes[workspace, destination]
+
+    def _put_off(self, key: Key, burial: Burial, again_s: float) -> None:
+        at = self._clock() + again_s
+        self._notes[key] = (burial, at, at + OVERDUE_S)
+
+
+class NamedQueues:
+    """Queues that are emptied by hand, found by their names."""
+
+    def __init__(self, queues: MemoryProbeQueues, url_of: Callable[[str], str]) -> None:
+        self._queues = queues.queues
+        self._url_of = url_of
+
+    def find(self, destination_id: str) -> str | None:
+        url = self._url_of(destination_id)
+        return url if url in self._queues else None
+
+    def delete(self, destination_id: str) -> None:
+        self._queues.pop(self._url_of(destination_id), None)
 
 
 class MemoryDeliveries:

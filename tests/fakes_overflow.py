@@ -116,15 +116,6 @@ class MemoryOverflow:
         self._drop(lane)
         return True
 
-    def forget(self, lane: LaneKey, most: int) -> bool:
-        places = list(self.jobs[lane])[:most]
-        self.remove(lane, places)
-        if len(places) < most:
-            if lane in self.owners:
-                self.unmark(lane, self.owners[lane])
-            self._drop(lane)
-        return len(places) < most
-
     def _drop(self, lane: LaneKey) -> None:
         for kept in (self.states, self.recent, self.owners, self.renewed_to):
             kept.pop(lane, None)  # type: ignore[attr-defined]

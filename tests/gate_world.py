@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,17 +16,32 @@ from penstock.domain.destinations import Destination, import_name
 from penstock.domain.evidence import Evidence
 from penstock.domain.gate import Gate, Mapped
 from penstock.domain.webhook_settings import Plain
+from penstock.steps import bury, keep_burials
+from penstock.steps.keep_burials import KeepBurials
 from penstock.steps.keep_gates import Ports, tend_all, tick
+from penstock.steps.keep_letters import KeepLetters
 from penstock.steps.keep_overflow import KeepOverflow
 from penstock.steps.probe_queue import Received, Sent
+from penstock.steps.record import Ledger
 from penstock.steps.watch_gate import WatchGate
 from tests.builders_pipeline import DESTINATION, WORKSPACE, url_of
-from tests.fakes_control import Faults, MemoryStore
-from tests.fakes_gate import MemoryBus, MemoryChores, MemoryDeliveries, MemoryGates, MemoryProbeQueues, MemorySwitch
+from tests.fakes_control import Faults, MemoryMappings, MemoryStore
+from tests.fakes_gate import (
+    MemoryBurials,
+    MemoryBus,
+    MemoryChores,
+    MemoryDeliveries,
+    MemoryGates,
+    MemoryProbeQueues,
+    MemorySwitch,
+    NamedQueues,
+)
+from tests.fakes_letters import MemoryBodies, MemoryLetters
 from tests.fakes_overflow import MemoryOverflow
-from tests.fakes_pipeline import Clock, Fifo, Inline, MemoryQueues, MemoryReceipts
+from tests.fakes_pipeline import Clock, Fifo, Inline, MemoryProgress, MemoryQueues, MemoryReceipts
 
 KEY = (WORKSPACE, DESTINATION)
+OUTLIVES_S = 300.0
 URL, IMPORT_URL = url_of(DESTINATION), url_of(import_name(DESTINATION))
 IMPORT_MAPPING = "mapping-of-its-imports"
 
@@ -46,6 +63,11 @@ def destination(id_: str = DESTINATION) -> Destination:
     )
 
 
+class Retention:
+    def get(self, workspace: str) -> int:
+        return 30
+
+
 class World:
     """`down` says for which groups the destination fails."""
 
@@ -60,7 +82,14 @@ class World:
         self.filled = MemoryQueues(self.clock)
         self.filled.queues = self.queues.queues
         self.overflow = KeepOverflow(self.waiting, self.queues, self.filled, self.clock)
+        self.burials, self.mappings = MemoryBurials(self.gates, self.clock), MemoryMappings()
+        self.named = NamedQueues(self.queues, url_of)
+        self.receipts, self.progress = MemoryReceipts(), MemoryProgress()
+        self.ids = count()
+        self.bodies, self.letters = MemoryBodies(), MemoryLetters(self.clock)
+        self.ledger = Ledger(self.store, lambda length: "x" * length, self.clock)
         self.store.commit([Create(destination())], None)
+        self.mappings.create(*KEY)
         self.switch.mappings[f"mapping-of-{DESTINATION}"] = Mapped()
         self.down: Callable[[str], bool] = lambda _: True
         self.probes: list[tuple[float, list[str]]] = []
@@ -74,6 +103,7 @@ class World:
             "queue": self.queues,
             "deliver": self.deliver,
             "overflow": self.overflow,
+            "burials": self.keep_burials(),
             "chores": self.chores,
             "bus": self.bus,
             "threads": Inline(),
@@ -90,6 +120,33 @@ class World:
             chores=faults.around(self.chores, "send"),
             bus=faults.around(self.bus, "tell_gate"),
         )
+
+    def new_id(self) -> str:
+        return str(next(self.ids))
+
+    def keep_burials(self, **fields: Any) -> KeepBurials:
+        """`fields` of the step's ports, and of those of its graves."""
+        graves = {
+            "queue": self.queues,
+            "overflow": self.waiting,
+            "progress": self.progress,
+            "letters": KeepLetters(self.bodies, self.letters, Retention(), self.clock, self.new_id),
+            "receipts": self.receipts,
+            "now": lambda: datetime.fromtimestamp(self.clock.now, UTC),
+        }
+        given = {
+            "ledger": self.ledger,
+            "notes": self.burials,
+            "queues": self.named,
+            "mappings": self.mappings,
+            "gates": self.gates,
+            "queue": self.queues,
+            "overflow": self.waiting,
+            "graves": bury.Ports(**{name: fields.get(name, port) for name, port in graves.items()}),
+            "chores": self.chores,
+            "outlives_s": OUTLIVES_S,
+        }
+        return KeepBurials(keep_burials.Ports(**{name: fields.get(name, port) for name, port in given.items()}))
 
     def deliver(self, destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
         self.probes.append((self.clock.now, [job.group for job in jobs]))

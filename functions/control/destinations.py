@@ -93,7 +93,7 @@ def rotate_secret(call: Call) -> NewSecret:
     "DELETE",
     ONE,
     name="deleteDestination",
-    summary="Delete a destination, its queue and all that is still in it",
+    summary="Delete a destination; what still waits for it becomes dead letters",
     scope="destinations:write",
     status=204,
     conflicts=True,

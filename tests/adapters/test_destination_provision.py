@@ -63,9 +63,11 @@ def cipher(request: pytest.FixtureRequest, aws: None) -> Cipher:
     return SecretCipher(client("kms"), client("kms").create_key()["KeyMetadata"]["Arn"])
 
 
-def test_a_queue_made_twice_is_one_and_deleted_twice_is_none(queues: Queues) -> None:
-    assert queues.create(WORKSPACE, DESTINATION) == queues.create(WORKSPACE, DESTINATION)
+def test_a_queue_made_twice_is_one_and_deleted_twice_is_none(queues: Any) -> None:
+    url = queues.create(WORKSPACE, DESTINATION)
+    assert url == queues.create(WORKSPACE, DESTINATION) == queues.find(DESTINATION)
     queues.delete(DESTINATION)
+    assert queues.find(DESTINATION) is None
     queues.delete(DESTINATION)
     queues.delete("dst_never00000000")
 

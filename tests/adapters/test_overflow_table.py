@@ -199,14 +199,6 @@ def test_a_lane_is_released_as_it_was_seen_or_not_at_all(overflow: Any) -> None:
     assert overflow.lanes(WORKSPACE, DESTINATION, 10) == []
 
 
-def test_a_lane_is_forgotten_some_jobs_at_a_time(overflow: Any) -> None:
-    overflow.open(LANE, ADA)
-    overflow.append(LANE, jobs(*range(7)))
-    assert [overflow.forget(LANE, 3) for _ in range(3)] == [False, False, True]
-    assert (overflow.stored(LANE, 10), overflow.state(LANE)) == ([], None)
-    assert overflow.append(LANE, jobs(8)) is False
-
-
 def test_what_waits_for_long_is_renewed_some_jobs_at_a_time(overflow: Any, clock: Clock) -> None:
     overflow.open(LANE, ADA)
     overflow.append(LANE, jobs(*range(3, 5)))
@@ -395,7 +387,6 @@ def test_an_outage_is_told() -> None:
         lambda: down.stored(LANE, 1),
         lambda: down.remove(LANE, ["1#000000000001"]),
         lambda: down.release(LANE, LaneState(0, 0, NOW)),
-        lambda: down.forget(LANE, 1),
         lambda: down.count(WORKSPACE, DESTINATION, 1),
         lambda: down.take_turn(WORKSPACE, DESTINATION, 1.0),
         lambda: down.end_turns(WORKSPACE, DESTINATION),

@@ -23,7 +23,7 @@ from penstock.domain.progress import Progress
 from penstock.domain.rate import Lease
 from penstock.domain.webhook import Webhook
 from penstock.errors import QueueGone, QueueUnavailable, StoreUnavailable
-from penstock.steps.deliver import Ports, deliver
+from penstock.steps.deliver import DELETED_DELAY_S, Ports, deliver
 from penstock.steps.lane import STORE_DELAY_S, Message
 from penstock.steps.settle import Outcome
 from tests.builders_pipeline import DESTINATION, WORKSPACE, batch, event, job_of, message, run_of, url_of, webhook
@@ -244,13 +244,22 @@ def test_what_a_person_can_mend_waits_for_that_person(answer: Answer, shortest: 
     assert works.books.discarded == {}
 
 
-@pytest.mark.parametrize(
-    ("settings", "reason"), [(None, "destination_deleted"), (webhook(enabled=False), "destination_disabled")]
-)
-def test_a_destination_that_is_off_or_gone_gets_nothing(settings: Webhook | None, reason: str) -> None:
-    works = Works(settings=settings)
+def test_a_destination_that_is_off_gets_nothing() -> None:
+    works = Works(settings=webhook(enabled=False))
     assert works.deliver(message(job(1, 2))).failed == ()
-    assert (works.numbers, works.books.discarded) == ([], {reason: 2})
+    assert (works.numbers, works.books.discarded) == ([], {"destination_disabled": 2})
+
+
+def test_what_comes_for_a_destination_that_is_gone_is_given_back_to_be_buried() -> None:
+    works = Works(settings=None)
+    first, second = message(job(1, 2)), message(job(3, id_=2), receives=2)
+    works.progress.write(WORKSPACE, DESTINATION, job(3, id_=2).id, Progress(0, 4, "http_500"))
+    outcome = works.deliver(first, second)
+    assert outcome.failed == (first.id, second.id)
+    assert works.queue.calls == [[(first.receipt, DELETED_DELAY_S)], [(second.receipt, DELETED_DELAY_S)]]
+    assert (works.numbers, works.books) == ([], Books())
+    assert reached(works.note(job(3, id_=2))) == (0, 4, "http_500")
+    assert {each.reason for each in outcome.troubles} == {"destination_deleted"}
 
 
 def test_without_its_settings_a_job_waits_and_nothing_is_lost() -> None:

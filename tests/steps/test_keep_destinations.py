@@ -68,10 +68,24 @@ def test_a_creation_has_five_calls_that_change_something() -> None:
     assert not faults.struck
 
 
+def deleted(hub: Hub) -> Destination:
+    made = create_destination(hub.works(), hub.caller, WANTED)
+    delete_destination(hub.works(), hub.caller, made.id)
+    return made
+
+
+def test_a_deleted_destination_is_gone_and_its_queue_stays_for_the_gatekeeper() -> None:
+    hub = Hub()
+    made = deleted(hub)
+    assert not seen(hub)
+    assert (hub.mappings.made, hub.queues.made, unfinished(hub)) == (set(), {made.id}, {made.id})
+    assert hub.chores.take() == list(hub.gates.burials) == [(hub.caller.workspace_id, made.id)]
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("after", AFTER)
-@pytest.mark.parametrize("at", range(1, 8))
-def test_a_deletion_that_breaks_anywhere_is_finished_by_deleting_again(
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_deletion_that_breaks_before_it_is_told_is_noted_if_it_was_done_and_can_be_made_again(
     wrong: Callable[[], BaseException], after: bool, at: int
 ) -> None:
     hub = Hub()
@@ -79,37 +93,45 @@ def test_a_deletion_that_breaks_anywhere_is_finished_by_deleting_again(
     faults = Faults(at, wrong, after)
     with pytest.raises((Crash, Unavailable)):
         delete_destination(hub.works(faults), hub.caller, made.id)
-    assert faults.struck
-    assert seen(hub) == ({made.id} if at == 1 and not after else set())
-    finished_already = at == 7 and after
-    if finished_already:
-        with pytest.raises(NotFound):
-            delete_destination(hub.works(), hub.caller, made.id)
-    else:
-        delete_destination(hub.works(), hub.caller, made.id)
-    assert whole(hub) and not seen(hub) and not unfinished(hub)
-
-
-def test_what_was_noted_of_a_destination_goes_with_it() -> None:
-    hub = Hub()
-    made = create_destination(hub.works(), hub.caller, WANTED)
-    hub.gates.strike(hub.caller.workspace_id, made.id, ["ada"], 0.0)
+    is_done = (at, after) == (2, True)
+    assert seen(hub) == (set() if is_done else {made.id})
+    assert bool(hub.gates.burials) or not is_done
     delete_destination(hub.works(), hub.caller, made.id)
-    assert hub.gates.gates == {}
+    assert not seen(hub) and unfinished(hub) == hub.queues.made == {made.id} and hub.gates.burials
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("at", range(2, 6))
-def test_what_a_broken_deletion_leaves_is_swept_by_the_next_creation(
-    wrong: Callable[[], BaseException], at: int
-) -> None:
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("at", [3, 4, 5])
+def test_a_deletion_does_not_wait_for_what_the_gatekeeper_does_as_well(after: bool, at: int) -> None:
     hub = Hub()
     made = create_destination(hub.works(), hub.caller, WANTED)
-    with pytest.raises((Crash, Unavailable)):
-        delete_destination(hub.works(Faults(at, wrong, after=False)), hub.caller, made.id)
+    faults = Faults(at, unavailable, after)
+    delete_destination(hub.works(faults), hub.caller, made.id)
+    assert faults.struck
+    assert not seen(hub) and unfinished(hub) == {made.id} and hub.gates.burials
+
+
+def test_a_deletion_of_what_was_never_seen_takes_it_down() -> None:
+    hub = Hub()
+    with pytest.raises(Crash):
+        create_destination(hub.works(Faults(4, Crash, after=True)), hub.caller, WANTED)
+    (begun,) = unfinished(hub)
+    delete_destination(hub.works(), hub.caller, begun)
+    assert whole(hub) and not unfinished(hub) and not hub.gates.burials
+    with pytest.raises(NotFound):
+        delete_destination(hub.works(), hub.caller, begun)
+
+
+def test_what_is_being_buried_is_never_swept_and_hides_nothing_that_is() -> None:
+    hub = Hub()
+    buried = {deleted(hub).id for _ in range(5)}
+    for _ in range(4):
+        with pytest.raises(Crash):
+            create_destination(hub.works(Faults(4, Crash, after=True)), hub.caller, WANTED)
     hub.clock.now += ABANDONED_AFTER_S + 1
-    other = create_destination(hub.works(), hub.caller, WANTED)
-    assert seen(hub) == {other.id} and whole(hub) and not unfinished(hub)
+    for _ in range(2):
+        sweep(hub.works(), hub.caller.workspace_id)
+    assert unfinished(hub) == hub.queues.made == buried
 
 
 def test_what_is_being_made_now_is_not_swept() -> None:

@@ -255,18 +255,6 @@ def test_a_lane_from_which_nothing_comes_back_keeps_no_gate_closed_for_long(hub:
     assert (hub.gate.state, hub.waiting.states) == (GateState.OPEN, {})
 
 
-def test_what_waits_for_a_destination_that_is_no_more_is_dropped(hub: Hub) -> None:
-    hub.waiting.open(LANE, ADA)
-    hub.waiting.append(LANE, messages(*range(1_200)))
-    imports = LANE._replace(destination=import_name(DESTINATION))
-    hub.waiting.open(imports, ADA)
-    hub.waiting.append(imports, messages(1, 2))
-    hub.store.items.clear()
-    hub.wait(500)
-    assert (hub.waiting.states, hub.waiting.turns, hub.waiting.marks[ADA]) == ({}, {}, set())
-    assert not any(hub.waiting.jobs.values())
-
-
 def live(hub: Hub, days: int) -> None:
     """With a tick now and then; and what has expired is gone."""
     for _ in range(days):

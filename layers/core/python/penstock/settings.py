@@ -154,6 +154,14 @@ class Settings:
         return self._whole("PENSTOCK_VISIBILITY_TIMEOUT_S", 360)
 
     @property
+    def queue_outlives_s(self) -> float:
+        """For how long somebody may send to a destination that is deleted already, in seconds.
+
+        That is how old a route may be, and the time of whoever has it: a gatekeeper lives for two minutes.
+        """
+        return self._number("PENSTOCK_QUEUE_OUTLIVES_S", 300.0)
+
+    @property
     def cache_fresh_s(self) -> float:
         """Up to this age a warm Lambda uses what it has looked up without asking again, in seconds."""
         return self._number("PENSTOCK_CACHE_FRESH_S", 10.0)

@@ -10,7 +10,7 @@ dedup     workspace_id#source_id#group | …   an ordering key: which record cla
 letters   workspace_id#destination_id | …    what it did not take, by the stream's order, and replays of that
 overflow  workspace_id#destination_id#group  a lane's jobs that wait outside the queue, and the lane's own item
 gates     workspace_id#destination_id | …    `gate`: whether a destination's events flow; `rate`: how fast they may;
-                                             `overflow`: when its overflow has its turn
+                                             `overflow`: when its overflow has its turn; `burial`: that it is deleted
 quotas    workspace_id | window#source_id    how many events a source brought in ten seconds; `operator`: who is moved
 
 Of the schemas, where an event is the digest of its call and name:
@@ -80,6 +80,7 @@ OVERFLOW_TURNS = "overflow"  # sort key of the item in `gates` by which a destin
 OVERFLOW = Table(
     "overflow", "owner", "sk", ttl="expires_at", index=Index(OVERFLOW_BY_DESTINATION, "of", "owner", ("expires_at",))
 )
+BURIAL = "burial"  # sort key of the note in `gates` that a deleted destination is to be buried, and its `attention`
 PLACES = Table("places", "owner", "sk", feeds="schema_changes")
 SCHEMAS_BY_SOURCE = "by_source"
 SCHEMAS = Table(

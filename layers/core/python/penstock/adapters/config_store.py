@@ -110,6 +110,7 @@ class DestinationRow(NamedRow):
 class UnfinishedRow(Row):
     mapping_id = UnicodeAttribute(null=True)
     started_at = NumberAttribute()
+    is_deleted = BooleanAttribute(null=True)
 
 
 class QuotaRow(Row):

@@ -187,16 +187,6 @@ class OverflowTable:
         )
         return answer is not None
 
-    def forget(self, lane: LaneKey, most: int) -> bool:
-        """Drop so many jobs of a lane, and after the last of them the lane with its key's mark; whether it is done."""
-        places = [item["sk"]["S"] for item in islice(self._items(lane, "sk"), most)]
-        self.remove(lane, places)
-        if len(places) < most:
-            if found := self._lane(lane):
-                self.unmark(lane, _owner_in(found, lane))
-            self._asked(lambda: self._client.delete_item(TableName=self._table, Key=_key(lane, LANE)))
-        return len(places) < most
-
     def expiring(self, workspace: str, destination: str, most: int) -> list[LaneKey]:
         """Lanes that hold what expires within `RENEWED_BEFORE_S`, so many at most."""
         values = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -10,6 +11,8 @@ from penstock.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+
+T = TypeVar("T")
 
 KEPT_S = 14 * 86_400
 LARGEST_MESSAGE = 1_048_576
@@ -49,13 +52,22 @@ class QueueProvision:
         except (ClientError, BotoCoreError) as error:
             raise _unavailable(error) from error
 
+    def find(self, destination_id: str) -> str | None:
+        """The queue's URL, None where there is none."""
+        return self._unless_gone(lambda: self._client.get_queue_url(QueueName=self._name(destination_id))["QueueUrl"])
+
     def delete(self, destination_id: str) -> None:
+        url = self.find(destination_id)
+        if url is not None:
+            self._unless_gone(lambda: self._client.delete_queue(QueueUrl=url))
+
+    def _unless_gone(self, call: Callable[[], T]) -> T | None:
         try:
-            url = self._client.get_queue_url(QueueName=self._name(destination_id))["QueueUrl"]
-            self._client.delete_queue(QueueUrl=url)
+            return call()
         except ClientError as error:
             if error.response["Error"]["Code"] not in GONE:
                 raise _unavailable(error) from error
+            return None
         except BotoCoreError as error:
             raise _unavailable(error) from error
 

@@ -53,13 +53,17 @@ class Destination(Item, frozen=True, kw_only=True):
 
 
 class Unfinished(Item, frozen=True, kw_only=True):
-    """A destination that is being made or taken down: its queue and mapping may exist, nobody sees it."""
+    """A destination that is being made or taken down: its queue and mapping may exist, nobody sees it.
+
+    One that `is_deleted` was seen before, so there may be jobs that wait for it.
+    """
 
     kind: ClassVar[str] = "unfinished"
 
     version: int | None = None
     mapping_id: str | None = None
     started_at: int
+    is_deleted: bool = False
 
 
 class NewDestination(Struct, frozen=True, forbid_unknown_fields=True):

@@ -33,6 +33,15 @@ def decode_job(body: str | bytes) -> Job:
     return _decode(body)
 
 
+def job_in(body: str, destination: str) -> Job | None:
+    """The job in a message of a destination's queue, None for what is none or is not for that destination."""
+    try:
+        job = decode_job(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return job if job.destination == destination else None
+
+
 def encode_job(job: Job) -> str:
     """The message body. SQS refuses U+FFFE and U+FFFF as characters, so they travel as JSON escapes."""
     text = _encode(job).decode()

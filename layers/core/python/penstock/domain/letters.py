@@ -12,12 +12,15 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
+from penstock.domain.event import iso
 from penstock.domain.job import Job
+from penstock.domain.progress import Progress
 from penstock.domain.run import Run
 from penstock.domain.webhook_settings import MASK, sounds_secret
 
@@ -92,6 +95,28 @@ def encode_letter(letter: Letter) -> bytes:
 
 def decode_letter(text: bytes) -> Letter:
     return _decode(text)
+
+
+def unsent(job: Job, note: Progress, reason: str, at: str) -> list[Letter]:
+    """A dead letter of each event of a job that still waits; `note` says which do, and what came of the first."""
+    run = msgspec.structs.replace(job.run, events=[])
+    found = []
+    for index in range(note.done, len(job.run.events)):
+        tried = note if index == note.done and note.attempts else None
+        found.append(
+            Letter(
+                kind="dead",
+                reason=reason,
+                at=at,
+                job=job.id,
+                index=index,
+                run=run,
+                event=job.run.events[index],
+                attempts=tried.attempts if tried else 0,
+                first_at=iso(datetime.fromtimestamp(tried.first_at, UTC)) if tried else None,
+            )
+        )
+    return found
 
 
 def sent(url: str, headers: Mapping[str, str], body: bytes) -> Sent:

@@ -10,20 +10,30 @@ from datetime import datetime
 from threading import Lock
 from typing import Protocol
 
-import msgspec
-
 from penstock.domain.delivery_policy import DeliveryPolicy
 from penstock.domain.evidence import Evidence
 from penstock.domain.gate import Gate
-from penstock.domain.job import decode_job
+from penstock.domain.job import job_in
 from penstock.domain.progress import Progress
 from penstock.domain.rate import Lease
 from penstock.domain.webhook import Webhook
 from penstock.errors import StoreUnavailable, Unavailable
-from penstock.steps.lane import STORE_DELAY_S, STORE_UNAVAILABLE, Fate, Lane, Limits, Message, Task, Tool, Tools
+from penstock.steps.lane import (
+    DELETED,
+    STORE_DELAY_S,
+    STORE_UNAVAILABLE,
+    Fate,
+    Lane,
+    Limits,
+    Message,
+    Task,
+    Tool,
+    Tools,
+)
 from penstock.steps.settle import Batch, Letters, Outcome, ProgressNotes, Queue, Receipts, settle
 
 SHORTEST_WAIT_S = 1.0
+DELETED_DELAY_S = 5.0  # the gatekeeper buries what waits for a destination that is gone
 GATE = "gate"  # the reason of a job that a closed gate holds
 UNLIMITED = Lease(None, None)
 UNEXPLAINED = 2  # receives that no note explains, from which on a job is taken for one that kills its function
@@ -88,7 +98,9 @@ def deliver(batch: Batch, ports: Ports, has_time: Callable[[], bool], is_probe: 
         return settle(batch, "", [Fate(task) for task in opened], [], ports)
     try:
         settings = ports.destinations.get((workspace, batch.destination))
-        hold_s = None if is_probe or settings is None else _hold_s(workspace, batch.destination, ports)
+        if settings is None:
+            return _held(batch, workspace, opened, DELETED_DELAY_S, DELETED, ports)
+        hold_s = None if is_probe else _hold_s(workspace, batch.destination, ports)
         tasks = [_noted(task, ports.progress) for task in opened] if hold_s is None else []
     except StoreUnavailable:
         return _held(batch, workspace, opened, STORE_DELAY_S, STORE_UNAVAILABLE, ports)
@@ -98,11 +110,7 @@ def deliver(batch: Batch, ports: Ports, has_time: Callable[[], bool], is_probe: 
 
 
 def _opened(message: Message, destination: str) -> Task:
-    try:
-        job = decode_job(message.body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return Task(message, None)
-    return Task(message, job if job.destination == destination else None)
+    return Task(message, job_in(message.body, destination))
 
 
 def _hold_s(workspace: str, destination: str, ports: Ports) -> float | None:
@@ -121,7 +129,7 @@ def _worked_off(
     batch: Batch,
     workspace: str,
     tasks: Sequence[Task],
-    settings: Webhook | None,
+    settings: Webhook,
     ports: Ports,
     has_time: Callable[[], bool],
     is_probe: bool,
@@ -131,7 +139,7 @@ def _worked_off(
         by_group.setdefault(task.message.group, []).append(task)
     suspect = next((group for group, theirs in by_group.items() if any(map(_is_suspect, theirs))), None)
     tools = Tools(ports.tool, ports.progress, ports.now, ports.seconds, ports.chance)
-    lease = UNLIMITED if settings is None else _leased(batch, workspace, tasks, settings, ports)
+    lease = _leased(batch, workspace, tasks, settings, ports)
     limits = Limits(has_time, _Leased(lease, ports.seconds).token, is_probe)
     lanes = [
         Lane(theirs, settings, tools, limits, group == suspect)

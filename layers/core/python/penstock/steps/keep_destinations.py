@@ -1,8 +1,8 @@
 """Keep destinations: each with its own queue and the event source mapping that empties it.
 
 What AWS holds for a destination is made before the destination is seen and taken down after it is gone. Meanwhile an
-`Unfinished` item stands for it, so that nothing is forgotten: what a crash leaves is taken down by the next change of a
-destination in that workspace, or by deleting it again.
+`Unfinished` item stands for it, so that nothing is forgotten: what a crash leaves of one that was never seen is taken
+down by the next change of a destination in that workspace. One that is deleted the gatekeeper buries (`keep_burials`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from penstock.domain.sources import Source
 from penstock.domain.tokens import Caller
 from penstock.domain.webhook_settings import NewSecret, Plain, Rotation, Secrets
 from penstock.errors import Invalid, NotFound, QueueUnavailable, Unavailable
-from penstock.steps.keep_alerts import forget_alerts
+from penstock.steps import take_down
 from penstock.steps.record import Ledger, settled
+from penstock.steps.watch_gate import Chore, Chores
 
 ABANDONED_AFTER_S = 120.0  # longer than any request can take
 SWEPT_AT_ONCE = 3
+LOOKED_AT = 100  # that are unfinished; most of them are being buried
 
 
 class Cipher(Protocol):
@@ -38,29 +40,23 @@ class Cipher(Protocol):
     def decrypt(self, data: bytes, context: Mapping[str, str]) -> bytes: ...
 
 
-class Queues(Protocol):
-    """The destinations' queues. Raises `QueueUnavailable`; what is there or gone already is no error."""
+class Queues(take_down.Queues, Protocol):
+    """What is there already is no error."""
 
     def create(self, workspace_id: str, destination_id: str) -> str:
         """The queue's URL."""
 
-    def delete(self, destination_id: str) -> None: ...
 
-
-class Mappings(Protocol):
-    """The event source mappings from those queues to `deliver`. Raises `QueueUnavailable` likewise."""
+class Mappings(take_down.Mappings, Protocol):
+    """What is there already is no error."""
 
     def create(self, workspace_id: str, destination_id: str) -> str:
         """The mapping's id."""
 
-    def delete(self, destination_id: str, known_id: str | None) -> None:
-        """Every mapping of the queue; `known_id` is the one that is remembered, where there is one."""
 
-
-class Gates(Protocol):
-    """What is noted of destinations while they are sent to. Raises `StoreUnavailable`."""
-
-    def forget(self, workspace_id: str, destination_id: str) -> None: ...
+class Burials(Protocol):
+    def begin(self, workspace_id: str, destination_id: str) -> None:
+        """From now on the gatekeeper looks whether the destination is gone. Raises `StoreUnavailable`."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,9 @@ class Works:
     cipher: Cipher
     queues: Queues
     mappings: Mappings
-    gates: Gates
+    gates: take_down.Gates
+    burials: Burials
+    chores: Chores
     allow_loopback: bool
 
 
@@ -120,7 +118,7 @@ def _equipped(works: Works, item: Destination, begun: Unfinished) -> Destination
         )
     except Unavailable:
         with contextlib.suppress(Unavailable):
-            _take_down(works, begun)
+            take_down.take_down(begun, works)
         raise
 
 
@@ -160,38 +158,47 @@ def rotate_signing_secret(works: Works, caller: Caller, destination_id: str, rot
 
 
 def delete_destination(works: Works, caller: Caller, destination_id: str) -> None:
-    """It is gone for everybody at once; `Unavailable` says that its queue or mapping is not yet: delete it again."""
+    """It is gone for everybody at once; what waits for it the gatekeeper buries, and only then takes its queue down.
+
+    Raises `Unavailable` where it may be there still: delete it again.
+    """
 
     def attempt() -> Unfinished | None:
         store = works.ledger.store
         item = store.find(Destination, caller.workspace_id, destination_id)
         if item is None:
             return store.find(Unfinished, caller.workspace_id, destination_id) or _absent()
-        ending = _unfinished(works, item)
+        works.burials.begin(caller.workspace_id, destination_id)
+        ending = msgspec.structs.replace(_unfinished(works, item), is_deleted=True)
         clashes = works.ledger.commit(caller, "destination.deleted", item, [Remove(item), Create(ending)])
         return None if clashes else ending
 
     ending = settled(attempt)
-    _take_down(works, ending)
+    if ending.is_deleted:
+        _hand_over(works, ending)
+    else:
+        take_down.take_down(ending, works)
     sweep(works, caller.workspace_id)
 
 
-def sweep(works: Works, workspace_id: str) -> None:
-    """Take down what crashes have left in a workspace, a few at a time; what does not work now will later."""
+def _hand_over(works: Works, ending: Unfinished) -> None:
+    """Whatever of it does not work now the gatekeeper does; deliver gives back what it gets until then."""
     with contextlib.suppress(Unavailable):
-        for item in works.ledger.store.page(Unfinished, workspace_id, Window(SWEPT_AT_ONCE))[:SWEPT_AT_ONCE]:
-            if works.ledger.clock() - item.started_at > ABANDONED_AFTER_S:
-                _take_down(works, item)
+        works.chores.send([Chore(ending.workspace_id, ending.id)])
+    with contextlib.suppress(Unavailable):
+        take_down.unmap(ending, works.mappings)
 
 
-def _take_down(works: Works, item: Unfinished) -> None:
-    works.mappings.delete(item.id, item.mapping_id)
-    works.queues.delete(item.id)
-    works.mappings.delete(destinations.import_name(item.id), None)
-    works.queues.delete(destinations.import_name(item.id))
-    works.gates.forget(item.workspace_id, item.id)
-    forget_alerts(works.ledger, item.workspace_id, item.id)
-    works.ledger.store.commit([Remove(item)], None)
+def sweep(works: Works, workspace_id: str) -> None:
+    """Take down what crashes have left in a workspace, a few at a time; what does not work now will later.
+
+    Nothing waits for what was never seen. What was deleted is the gatekeeper's.
+    """
+    before = works.ledger.clock() - ABANDONED_AFTER_S
+    with contextlib.suppress(Unavailable):
+        found = works.ledger.store.page(Unfinished, workspace_id, Window(LOOKED_AT))
+        for item in [each for each in found if not each.is_deleted and each.started_at < before][:SWEPT_AT_ONCE]:
+            take_down.take_down(item, works)
 
 
 def _absent() -> Unfinished:

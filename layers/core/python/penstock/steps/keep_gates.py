@@ -35,8 +35,14 @@ class AllGates(GateBook, Protocol):
     def due(self, now: float, most: int) -> Sequence[Key]:
         """Those that should have been looked after by now, the longest overdue first."""
 
-    def forget(self, workspace: str, destination: str) -> None:
-        """Everything that is kept of a destination that is no more."""
+
+class Burials(Protocol):
+    """What becomes of destinations that are no more. Raises `Unavailable`."""
+
+    def overdue(self, now: float, most: int) -> Sequence[Key]: ...
+
+    def look(self, workspace: str, destination: str) -> str:
+        """Go on with it; how far it is."""
 
 
 class Store(Protocol):
@@ -68,8 +74,6 @@ class Overflow(Protocol):
 
     def put_off(self, workspace: str, destination: str) -> None: ...
 
-    def forget(self, workspace: str, destination: str) -> None: ...
-
 
 class Bus(Protocol):
     def tell_gate(self, event_id: str, detail: bytes) -> None:
@@ -84,6 +88,7 @@ class Ports:
     queue: Queue
     deliver: Deliver
     overflow: Overflow
+    burials: Burials
     chores: Chores
     bus: Bus
     threads: Executor
@@ -92,7 +97,8 @@ class Ports:
 
 def tick(ports: Ports) -> int:
     """A chore for each gate that is overdue; how many. Raises `Unavailable`."""
-    due = dict.fromkeys(ports.book.due(ports.clock(), MOST_AT_ONCE))
+    now = ports.clock()
+    due = dict.fromkeys([*ports.book.due(now, MOST_AT_ONCE), *ports.burials.overdue(now, MOST_AT_ONCE)])
     if due:
         ports.chores.send([Chore(*key) for key in due])
     return len(due)
@@ -126,9 +132,7 @@ def _tended(workspace: str, destination: str, ports: Ports) -> str:
     gate = ports.book.read(workspace, destination)
     item = ports.store.find(Destination, workspace, destination)
     if item is None:
-        ports.book.forget(workspace, destination)
-        ports.overflow.forget(workspace, destination)
-        return "deleted"
+        return ports.burials.look(workspace, destination)
     return _Keeper(item, ports).tended(gate).state.value
 
 

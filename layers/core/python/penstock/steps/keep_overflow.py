@@ -19,9 +19,6 @@ from penstock.steps.park_queue import Shut, is_parked_whole
 from penstock.steps.probe_queue import Queue
 
 PARKED_FOR_S = 10.0  # at once, of one queue
-FORGOTTEN_FOR_S = 20.0
-FORGOTTEN_AT_ONCE = 500  # jobs of one lane
-LANES_FORGOTTEN = 1_000  # at one turn
 RENEWED_FOR_S = 5.0
 RENEWED_AT_ONCE = 100  # jobs of one lane
 LANES_RENEWED = 100  # that are looked for at once
@@ -45,9 +42,6 @@ class Overflow(park_queue.Overflow, refill.Overflow, Protocol):
 
     def renewed(self, workspace: str, destination: str) -> None:
         """Nothing of a destination's is expiring."""
-
-    def forget(self, lane: LaneKey, most: int) -> bool:
-        """Drop so many jobs of a lane, and after the last of them the lane with its key's mark; whether it is done."""
 
 
 class KeepOverflow:
@@ -110,20 +104,6 @@ class KeepOverflow:
                 continue
         if not lanes:
             self._overflow.renewed(workspace, destination)
-
-    def forget(self, workspace: str, destination: str) -> None:
-        """Drop what waits for a destination that is no more; what there is no time for goes at its next turn."""
-        if not self._overflow.take_turn(workspace, destination, PUT_OFF_S):
-            return
-        names = (destination, import_name(destination))
-        lanes = [lane for name in names for lane in self._overflow.lanes(workspace, name, LANES_FORGOTTEN)]
-        if not lanes:
-            self._overflow.end_turns(workspace, destination)
-        has_time = self._until(FORGOTTEN_FOR_S)
-        for lane in lanes:
-            while not self._overflow.forget(lane, FORGOTTEN_AT_ONCE):
-                if not has_time():
-                    return
 
     def _until(self, seconds: float) -> Callable[[], bool]:
         end = self._clock() + seconds

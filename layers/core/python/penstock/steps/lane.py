@@ -14,7 +14,6 @@ from penstock.domain import delivery, letters, webhook
 from penstock.domain.books import DEAD, DELIVERED, Cause
 from penstock.domain.delays import bucket
 from penstock.domain.delivery import STOPS, Answer, Verdict
-from penstock.domain.delivery_policy import STANDARD
 from penstock.domain.event import iso
 from penstock.domain.job import Job
 from penstock.domain.letters import Letter
@@ -131,7 +130,7 @@ class Lane:
     """`is_alone`: the job at its head may have killed its function; each of its events is noted before it is tried."""
 
     tasks: Sequence[Task]
-    settings: Webhook | None
+    settings: Webhook
     tools: Tools
     limits: Limits
     is_alone: bool = False
@@ -196,11 +195,9 @@ class Lane:
         return None
 
     def _needs_request(self, note: Progress) -> bool:
-        return self.settings is not None and self.settings.enabled and not note.is_alone
+        return self.settings.enabled and not note.is_alone
 
     def _send(self, job: Job, note: Progress) -> _Settled | _Again:
-        if self.settings is None:
-            return _Settled(DELETED)
         if note.is_alone:  # it was being tried, alone, when the function died
             return self._given_up(Verdict.DEAD, CRASH, job, note)
         if not self.settings.enabled:
@@ -216,7 +213,7 @@ class Lane:
         return self._judged(answer, job, note, request, at)
 
     def _judged(self, answer: Answer, job: Job, note: Progress, request: Request, at: datetime) -> _Settled | _Again:
-        policy = self.settings.policy if self.settings else STANDARD
+        policy = self.settings.policy
         verdict = delivery.judge(answer, policy)
         if verdict is Verdict.DONE:
             self.tally.answered += 1

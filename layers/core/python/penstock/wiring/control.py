@@ -14,6 +14,7 @@ from botocore.session import get_session
 
 from penstock import settings
 from penstock.adapters import plan_validator
+from penstock.adapters.burial_notes import BurialNotes
 from penstock.adapters.change_feed import ChangeFeed
 from penstock.adapters.chores import ChoreQueue
 from penstock.adapters.config_store import ConfigStore, Place
@@ -68,12 +69,15 @@ def ports() -> Ports:
     dynamodb, sqs = client("dynamodb"), client("sqs")
     kept = letters.Letters(client, given)
     gates = GateTable(dynamodb, given.gates_table, time.time)
+    chores = ChoreQueue(sqs, given.chores_url)
     works = Works(
         ledger,
         SecretCipher(client("kms"), given.secrets_key_arn),
         QueueProvision(sqs, given.stage, given.queue_prefix, given.visibility_timeout_s),
         QueueMapping(client("lambda"), plan, time.sleep),
         gates,
+        BurialNotes(dynamodb, given.gates_table, time.time),
+        chores,
         given.allow_loopback,
     )
     secret = OperatorSecret(client("secretsmanager"), given.operator_secret_arn)
@@ -81,7 +85,7 @@ def ports() -> Ports:
     return Ports(
         ledger,
         works,
-        GateWorks(ledger, gates, ChoreQueue(sqs, given.chores_url)),
+        GateWorks(ledger, gates, chores),
         quotas.limits(dynamodb, given),
         quotas.table(dynamodb, given),
         insight.health(dynamodb, sqs, given),

@@ -27,8 +27,8 @@ from penstock.steps.keep_overflow import KeepOverflow
 from penstock.steps.lane import Message
 from penstock.steps.probe_queue import Received, Sent
 from penstock.steps.settle import Batch
+from penstock.wiring import burials, insight, quotas
 from penstock.wiring import deliver as delivering
-from penstock.wiring import insight, quotas
 from penstock.wiring.deliver import given
 
 __all__ = ["alert_ports", "chore_in", "count_ports", "ports", "quota_ports"]
@@ -57,6 +57,7 @@ def ports() -> Ports:
         queue=ProbeQueue(sqs),
         deliver=_deliver,
         overflow=_overflow(dynamodb, sqs),
+        burials=burials.keeping(_client, _store(), given()),
         chores=ChoreQueue(sqs, given().chores_url),
         bus=EventBus(_client("events"), given().event_bus),
         threads=ThreadPoolExecutor(GATES_AT_ONCE),
