@@ -83,7 +83,7 @@ ITEMS = [
     destination(),
     destination(subscription=None, secrets=None, secret_names=(), source_ids=(), settings=Plain("https://x")),
     Unfinished(workspace_id=ACME, id="dst_a", started_at=1_700_000_000),
-    Unfinished(workspace_id=ACME, id="dst_a", started_at=1_700_000_000, mapping_id="m"),
+    Unfinished(workspace_id=ACME, id="dst_a", started_at=1_700_000_000, mapping_id="m", is_deleted=True),
     token(scopes=("sources:read", "audit:read")),
 ]
 

@@ -93,7 +93,7 @@ def test_write_keys_are_bounded(acme: Tenant) -> None:
     assert [acme.call("POST", path).status for _ in range(10)] == [201] * 9 + [409]
 
 
-def test_a_destination_has_its_queue_and_its_mapping_until_it_is_deleted(
+def test_a_destination_has_its_queue_and_its_mapping_and_keeps_the_queue_for_a_while_when_it_is_deleted(
     acme: Tenant, cloud: Callable[[str], Any]
 ) -> None:
     made = acme.destination(source_ids=[acme.source()["id"]], subscription='type = "track"')
@@ -105,9 +105,11 @@ def test_a_destination_has_its_queue_and_its_mapping_until_it_is_deleted(
     assert acme.call("DELETE", f"/control/destinations/{made['id']}").status == 204
     arns = [found["EventSourceArn"] for found in cloud("lambda").list_event_source_mappings()["EventSourceMappings"]]
     assert not [arn for arn in arns if arn.endswith(queue)]
-    assert "QueueUrls" not in cloud("sqs").list_queues(QueueNamePrefix=queue)
+    assert len(cloud("sqs").list_queues(QueueNamePrefix=queue)["QueueUrls"]) == 1
     assert acme.call("GET", f"/control/destinations/{made['id']}").status == 404
-    assert acme.call("DELETE", f"/control/destinations/{made['id']}").status == 404
+    assert acme.call("PATCH", f"/control/destinations/{made['id']}", {"name": "x"}).status == 404
+    assert acme.call("DELETE", f"/control/destinations/{made['id']}").status == 204
+    assert item(cloud, acme.id, f"unfinished#{made['id']}")["is_deleted"]["BOOL"]
 
 
 def test_secrets_are_written_and_never_read(acme: Tenant, cloud: Callable[[str], Any]) -> None:

@@ -77,11 +77,3 @@ def test_a_gate_that_is_shut_for_long_has_its_queue_parked_and_is_probed_with_wh
     work_off(cloud)
     assert cloud.tool.numbers == [1, 2, 3]
     assert waiting(cloud) == 0
-
-
-def test_a_deleted_destination_leaves_nothing_outside_its_queue(cloud: Cloud) -> None:
-    fill(cloud, 6)
-    assert waiting(cloud) == 3
-    assert cloud.tenant.call("DELETE", f"/control/destinations/{cloud.destination}").status == 204
-    tend(cloud)
-    assert boto3.client("dynamodb", region_name=REGION).scan(TableName="penstock-test-overflow")["Items"] == []

@@ -107,9 +107,7 @@ class Changes:
     def _delete(self) -> None:
         name, route, _ = self._any()
         if route is not None:
-            self._world.config.put(name, None, None)
-            at = self._world.clock.now + self._chance.uniform(0.5, 30.0)
-            self._world.clock.at(at, self._world.delete_queue, name, route.queue_url)
+            self._world.delete(name)
 
     def _pause(self) -> None:
         name, *_ = self._any()

@@ -19,6 +19,7 @@ from penstock.domain.job import decode_job
 from penstock.domain.letters import Letter, encode_letter
 from penstock.steps.deliver import Message
 from penstock.steps.fan_out import Message as Outgoing
+from penstock.steps.keep_burials import KeepBurials
 from tests.simulation.fifo import Held
 from tests.simulation.lambdas import Instance, Invocation
 from tests.simulation.promises import BOOKS, LOST, REORDERED, REPEATED
@@ -285,6 +286,33 @@ class _Rekeying:
         return self._world.sites.post(url, {**headers, "Idempotency-Key": key}, body)
 
 
+class TakesAQueueDownWithItsJobs(World):
+    """A deleted destination's queue goes at once, with whatever waits in it."""
+
+    breaks = LOST
+
+    def delete(self, name: str) -> None:
+        super().delete(name)
+        self.clock.at(self.clock.now + 1.0, self.take_down, name)
+
+
+class DoesNotWaitForWhatIsInHand(World):
+    """A deleted destination's queue goes although somebody still sends to it, or has jobs of it in hand."""
+
+    breaks = LOST
+
+    def gatekeeper_ports(self, instance: Instance) -> Any:
+        ports = super().gatekeeper_ports(instance)
+        burials = ports.burials._ports
+        hasty = replace(burials, queue=_SeemsEmpty(), outlives_s=0.0)
+        return replace(ports, burials=KeepBurials(hasty))
+
+
+class _SeemsEmpty:
+    def waiting(self, queue_url: str) -> int:
+        return 0
+
+
 MORE = (
     ForgetsThoseBehind,
     GoesOnWithoutAcknowledgement,
@@ -294,4 +322,6 @@ MORE = (
     TakesFanOutsWordForIt,
     BelievesInNotesAlone,
     NewKeyForEveryTry,
+    TakesAQueueDownWithItsJobs,
+    DoesNotWaitForWhatIsInHand,
 )

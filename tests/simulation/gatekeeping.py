@@ -9,10 +9,12 @@ from typing import Any
 from greenlet import getcurrent
 
 from penstock.domain import gate_moves as moves
-from penstock.domain.destinations import Destination
+from penstock.domain.config import Item, Remove, Steps
+from penstock.domain.destinations import Destination, Unfinished
 from penstock.domain.gate import GateState, Key, Mapped, Pool
+from penstock.domain.paging import Window
 from penstock.domain.webhook_settings import Plain
-from penstock.errors import QueueGone, StoreChanged, Unavailable
+from penstock.errors import QueueGone, QueueUnavailable, StoreChanged, Unavailable
 from penstock.steps import deliver as deliver_step
 from penstock.steps import keep_gates
 from penstock.steps.lane import Message
@@ -85,9 +87,10 @@ class Switch:
     mappings: dict[str, QueueMapping]
     doing: dict[str, Mapped] = field(default_factory=dict)
     changing: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
 
     def put(self, mapping_id: str, wanted: Mapped) -> bool:
-        if mapping_id not in self.mappings:
+        if mapping_id not in self.mappings or mapping_id in self.deleted:
             return True
         if mapping_id in self.changing:
             return False
@@ -101,20 +104,33 @@ class Switch:
         self.changing.discard(mapping_id)
         self.doing[mapping_id] = wanted
         if mapping_id in self.mappings:
-            self.mappings[mapping_id].switch(wanted.on)
+            self.mappings[mapping_id].switch(wanted.on and mapping_id not in self.deleted)
+
+    def delete(self, destination: str, known_id: str | None) -> None:
+        """For a while it still hands out jobs."""
+        if destination not in self.mappings or destination in self.deleted:
+            return
+        if destination in self.changing:
+            raise QueueUnavailable("Lambda: ResourceInUseException")
+        self.deleted.add(destination)
+        self.clock.at(self.clock.now + self.weather.between(SWITCHING_S), self.mappings[destination].switch, False)
 
     def is_slow(self, mapping_id: str) -> bool:
         return self.doing.get(mapping_id, Mapped()).pool is Pool.SLOW
 
 
+@dataclass
 class Store:
-    """Destinations as the gatekeeper looks them up."""
+    """Destinations as the gatekeeper looks them up, and those that are being buried."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    config: Config
+    unfinished: dict[str, Unfinished]
 
-    def find(self, kind: type[Destination], workspace: str, name: str) -> Destination | None:
-        route = self._config.now(name).route
+    def find(self, kind: type[Item], workspace: str, name: str) -> Any:
+        return self.unfinished.get(name) if kind is Unfinished else self._destination(workspace, name)
+
+    def _destination(self, workspace: str, name: str) -> Destination | None:
+        route = self.config.now(name).route
         if route is None:
             return None
         return Destination(
@@ -132,7 +148,14 @@ class Store:
             updated_at="",
         )
 
-    def commit(self, steps: object, entry: object) -> tuple[()]:
+    def page(self, kind: type[Item], workspace: str, window: Window) -> list[Item]:
+        """There are no alerts."""
+        return []
+
+    def commit(self, steps: Steps, entry: object) -> tuple[()]:
+        for step in steps:
+            if isinstance(step, Remove):
+                self.unfinished.pop(step.item.id, None)
         return ()
 
 

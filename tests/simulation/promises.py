@@ -25,7 +25,6 @@ from tests.simulation.wiring import FRESH_S, OUTAGE_S, WORKSPACE
 from tests.simulation.world import TIMEOUT_S, World
 
 LOST, REORDERED, REPEATED, BOOKS = "lost", "reordered", "repeated", "books"
-UNSENT_REASONS = ("destination_deleted",)  # of discards that no letter is kept of
 SLACK_S = FRESH_S + OUTAGE_S + TIMEOUT_S + 5.0  # how long a setting that was changed may still be gone by
 
 
@@ -124,7 +123,7 @@ class _Check:
             self.taken[taken.message_id].append(taken)
         self.findings.deliveries += len(self.site.taken)
         bodies = {id_: list(theirs) for id_, theirs in self.world.jobs.get(self.site.name, {}).items()}
-        for body in self.world.overflowing(self.site.name):
+        for body in self.world.overflow.ever[self.site.name]:
             bodies.setdefault(decode_job(body).id, [body])
         self.names = {
             id_: [[_message_id(raw).message_id for raw in decode_job(body).run.events] for body in theirs]
@@ -240,14 +239,14 @@ class _Check:
         for name, accepted in self.accepted.items():
             wishes = self._wishes(accepted)
             has_outcome = name in self.taken or name in self.said.fates or name in self.said.queued
-            if wishes == {True} and not has_outcome and not self._is_gone():
+            if wishes == {True} and not has_outcome:
                 self.broken(LOST, f"{name} has no outcome")
             if wishes == {False} and has_outcome:
                 self.broken(BOOKS, f"{name} was filtered and has an outcome")
             fates = self.said.fates.get(name, ())
             if DELIVERED in fates and name not in self.taken and name not in self.rerouted:
                 self.broken(LOST, f"{name} is said to be delivered and never was")
-            if name in self.taken and not fates and not self._is_gone() and name not in self.said.queued:
+            if name in self.taken and not fates and name not in self.said.queued:
                 self.broken(BOOKS, f"{name} was delivered and no receipt tells of it")
 
     def _wishes(self, accepted: _Accepted) -> set[bool]:
@@ -261,8 +260,10 @@ class _Check:
 
     def letters(self) -> None:
         """Each event that was given up is kept whole, and was not given up before its time."""
+        if self.world.dropped.get(self.site.name):
+            self.broken(LOST, f"its queue was taken down with {self.world.dropped[self.site.name]} jobs in it")
         for name, fates in self.said.fates.items():
-            if name in self.rerouted or DELIVERED in fates or all(each in UNSENT_REASONS for each in fates):
+            if name in self.rerouted or DELIVERED in fates:
                 continue
             letter = self.said.letters.get(name)
             if letter is None:
@@ -273,6 +274,8 @@ class _Check:
     def _is_due(self, letter: Letter) -> bool:
         if letter.reason == "crash":
             return True
+        if letter.reason == "destination_deleted":
+            return self._is_gone()
         webhook = self.world.config.versions[self.site.name][0].webhook
         assert webhook is not None
         if letter.first_at is None or letter.attempts < 2:
@@ -282,11 +285,11 @@ class _Check:
 
     def books(self) -> None:
         books = self.world.books(self.site.name)
-        if self._is_gone():
-            return  # what its queue held went with it
         total = books.outcomes + self.said.queued_count
         if books.accepted + books.created != total:
             self.broken(BOOKS, f"{books.accepted} accepted + {books.created} created, {total} outcomes and queued")
+        if self._is_gone():
+            return  # what came later is nobody's
         meant = [each for each in self.accepted.values() if self._is_source(each.event)]
         if books.accepted != len(meant) and self.world.config.versions[self.site.name][0].since == 0.0:
             self.broken(BOOKS, f"{books.accepted} are said to be accepted and {len(meant)} were")

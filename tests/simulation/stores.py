@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.domain.overflow import LaneKey
 from penstock.domain.routing import Route
 from penstock.domain.stream_record import StreamRecord
 from penstock.domain.webhook import Webhook
 from penstock.errors import StreamUnavailable
+from tests.fakes_overflow import MemoryOverflow
 from tests.simulation.stream import Stream
 from tests.simulation.weather import Weather
 
@@ -49,6 +52,19 @@ class Config:
         theirs = self.versions[destination]
         ends = [each.since for each in theirs[1:]] + [float("inf")]
         return [each for each, end in zip(theirs, ends, strict=True) if each.since <= last and end >= first]
+
+
+class Outside(MemoryOverflow):
+    """Remembers every job that ever waited there, by destination: it need not have been in a queue."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self.ever: dict[str, list[str]] = defaultdict(list)
+
+    def append(self, lane: LaneKey, jobs: Sequence[Any]) -> bool:
+        is_taken = super().append(lane, jobs)
+        self.ever[lane.destination] += [job.body for job in jobs] if is_taken else []
+        return is_taken
 
 
 @dataclass

@@ -16,11 +16,22 @@ from penstock.domain.known_key import KnownKey
 from penstock.domain.progress import Progress
 from penstock.domain.turns import Announced
 from penstock.errors import BusUnavailable, QueueUnavailable, StoreUnavailable, Unavailable
-from penstock.steps import collect, deliver, fan_out, keep_gates, keep_order, replay_letters
+from penstock.steps import (
+    bury,
+    collect,
+    deliver,
+    fan_out,
+    keep_burials,
+    keep_gates,
+    keep_order,
+    replay_letters,
+)
 from penstock.steps.fan_out import Message
+from penstock.steps.keep_burials import KeepBurials
 from penstock.steps.keep_letters import KeepLetters
 from penstock.steps.keep_overflow import KeepOverflow
 from penstock.steps.keep_rate import KeepRate
+from penstock.steps.record import Ledger
 from penstock.steps.spill import Spill
 from penstock.steps.watch_gate import WatchGate
 from tests.fakes_dedup import MemoryDedup
@@ -130,7 +141,7 @@ def gatekeeper_ports(world: World, instance: Instance) -> Any:
 
     return keep_gates.Ports(
         book=_store(world, world.gates),
-        store=_store(world, Store(world.config)),
+        store=_store(world, _settings(world)),
         switch=Effects(world.switch, world.weather, QueueUnavailable),
         queue=ProbeQueue(world.queues, effect),
         deliver=Probe(world.clock, _with(probing, watch=_NoWatch())),
@@ -141,11 +152,44 @@ def gatekeeper_ports(world: World, instance: Instance) -> Any:
             lambda: epoch_s(world, instance),
             world.overflows_at,
         ),
+        burials=_burials(world, instance, probing, ProbeQueue(world.queues, effect)),
         chores=Effects(world.chores, world.weather, QueueUnavailable),
         bus=Effects(Bus(), world.weather, BusUnavailable),
         threads=_threads(world),
         clock=lambda: epoch_s(world, instance),
     )
+
+
+def _burials(world: World, instance: Instance, probing: Any, queue: ProbeQueue) -> KeepBurials:
+    def now_s() -> float:
+        return epoch_s(world, instance)
+
+    overflow = _store(world, world.overflow)
+    graves = bury.Ports(
+        queue=queue,
+        overflow=overflow,
+        progress=probing.progress,
+        letters=probing.letters,
+        receipts=probing.receipts,
+        now=lambda: moment(world, instance.skew_s),
+    )
+    ports = keep_burials.Ports(
+        ledger=Ledger(_store(world, _settings(world)), lambda length: "x" * length, now_s),
+        notes=_store(world, world.burials),
+        queues=Effects(_Named(world), world.weather, QueueUnavailable),
+        mappings=Effects(world.switch, world.weather, QueueUnavailable),
+        gates=_store(world, world.gates),
+        queue=queue,
+        overflow=overflow,
+        graves=graves,
+        chores=Effects(world.chores, world.weather, QueueUnavailable),
+        outlives_s=world.outlives_s,
+    )
+    return KeepBurials(ports)
+
+
+def _settings(world: World) -> Store:
+    return Store(world.config, world.unfinished)
 
 
 def replay_ports(world: World, instance: Instance) -> Any:
@@ -185,6 +229,18 @@ def _threads(world: World) -> Executor:
 
 def _with(ports: Any, **changes: Any) -> Any:
     return type(ports)(**({each.name: getattr(ports, each.name) for each in fields(ports)} | changes))
+
+
+class _Named:
+    """The queues by the names of their destinations; there are none for imports."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.delete = world.take_down
+
+    def find(self, destination_id: str) -> str | None:
+        mapping = self._world.mappings.get(destination_id)
+        return None if mapping is None else f"https://sqs/{destination_id}.fifo"
 
 
 class _Keys:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from penstock.domain.books import Books, DeliverReceipt, JobReceipt, Receipt, add_up
+from penstock.domain.destinations import Unfinished
 from penstock.domain.event import iso
 from penstock.domain.job import decode_job
 from penstock.domain.overflow import STANDARD, Limits
 from penstock.domain.stream_record import BULK
 from penstock.domain.turns import Announced
+from penstock.errors import QueueUnavailable
 from penstock.steps import collect as collect_step
 from penstock.steps import deliver as deliver_step
 from penstock.steps import fan_out as fan_out_step
@@ -25,10 +28,9 @@ from penstock.steps.lane import Message
 from penstock.steps.settle import Batch
 from penstock.steps.watch_gate import Chore
 from tests.fakes_dedup import MemoryDedup
-from tests.fakes_gate import MemoryGates
+from tests.fakes_gate import MemoryBurials, MemoryGates
 from tests.fakes_homes import MemoryHomes
 from tests.fakes_letters import MemoryReplays
-from tests.fakes_overflow import MemoryOverflow
 from tests.fakes_pipeline import MemoryProgress, MemoryReceipts
 from tests.fakes_rate import MemoryRates
 from tests.simulation import clients, replaying, wiring
@@ -40,7 +42,7 @@ from tests.simulation.gatekeeping import Chores, Switch
 from tests.simulation.lambdas import Failed, Function, Instance, Invocation
 from tests.simulation.poller import QueueMapping
 from tests.simulation.replaying import Letterbox, Tickets
-from tests.simulation.stores import Config
+from tests.simulation.stores import Config, Outside
 from tests.simulation.stream import Feed, Kept, Stream, StreamMapping
 from tests.simulation.tool import Sites
 from tests.simulation.weather import Weather, drawn
@@ -57,6 +59,7 @@ SHALLOW = Limits(deep=6, deep_for_s=20.0, asked_every=4, most_waiting=2, refille
 
 class World:
     breaks = ""  # which promise a planted fault breaks
+    outlives_s = 300.0  # for which the queue of a deleted destination stays
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -87,8 +90,11 @@ class World:
         self.queues = Queues(self.clock, on_taken=self._queued)
         self.receipts, self.progress = MemoryReceipts(), MemoryProgress()
         self.gates, self.letters, self.replays = MemoryGates(self.epoch_s), Letterbox(self.epoch_s), MemoryReplays()
-        self.overflow, self.rates = MemoryOverflow(self.epoch_s), MemoryRates()
+        self.overflow, self.rates = Outside(self.epoch_s), MemoryRates()
         self.gates.turns = self.overflow.due
+        self.burials = MemoryBurials(self.gates, self.epoch_s)
+        self.unfinished: dict[str, Unfinished] = {}
+        self.dropped: dict[str, int] = {}  # how many jobs a queue had when it was taken down
         self.overflows_at = self.chance.choice((STANDARD, STANDARD, SHALLOW))
         self.sites, self.mappings = Sites(), dict[str, QueueMapping]()
 
@@ -97,7 +103,7 @@ class World:
         self.fan_out = self._function("fanout", TIMEOUT_S, self.fan_out_ports)
         self.deliver = self._function("deliver", TIMEOUT_S, self.deliver_ports)
         self.deliver_slow = self._function("deliver_slow", TIMEOUT_S, self.deliver_ports)
-        self.gatekeeper = self._function("gatekeeper", 120.0, lambda each: wiring.gatekeeper_ports(self, each))
+        self.gatekeeper = self._function("gatekeeper", 120.0, self.gatekeeper_ports)
         self.replay = self._function("replay", TIMEOUT_S, self.replay_ports)
         self.chores = Chores(self.clock, self.weather, self.gatekeeper, self.tell)
         self.switch = Switch(self.clock, self.weather, self.mappings)
@@ -133,9 +139,24 @@ class World:
 
         self.mappings[name] = QueueMapping(queue, self.chance.randint(2, 4), carry, self.clock, self.weather)
 
-    def delete_queue(self, name: str, url: str) -> None:
-        self.mappings.pop(name).switch(False)
-        self.queues.delete(url)
+    def delete(self, name: str) -> None:
+        """What the control API does when a destination is deleted."""
+        self.burials.begin(WORKSPACE, name)
+        self.unfinished[name] = Unfinished(
+            workspace_id=WORKSPACE, id=name, started_at=int(self.epoch_s()), is_deleted=True
+        )
+        self.config.put(name, None, None)
+        if not self.weather.strikes(self.weather.odds.silence):
+            self.wake(name)
+        with suppress(QueueUnavailable):
+            self.switch.delete(name, None)
+
+    def take_down(self, name: str) -> None:
+        mapping = self.mappings.pop(name, None)
+        if mapping is not None:
+            mapping.switch(False)
+            self.dropped[name] = len(mapping.queue.held)
+            self.queues.delete(url_of(name))
 
     def wake(self, destination: str) -> None:
         """A chore for a gate that a person has moved."""
@@ -152,6 +173,9 @@ class World:
 
     def replay_ports(self, instance: Instance) -> Any:
         return wiring.replay_ports(self, instance)
+
+    def gatekeeper_ports(self, instance: Instance) -> Any:
+        return wiring.gatekeeper_ports(self, instance)
 
     def epoch_s(self) -> float:
         return self.began + self.clock.now
@@ -185,7 +209,7 @@ class World:
     def carry_messages(
         self, destination: str, messages: Sequence[Held], given: Sequence[Message]
     ) -> tuple[Invocation, Sequence[str]]:
-        batch = Batch(destination, f"https://sqs/{destination}.fifo", given)
+        batch = Batch(destination, url_of(destination), given)
 
         def work(ports: Any, invocation: Invocation) -> Any:
             for message, each in zip(messages, given, strict=True):
@@ -249,6 +273,8 @@ class World:
         """What is paused by hand may stay full."""
         if not all(client.is_done for client in self.clients) or any(each.waiting for each in self.records):
             return False
+        if self.unfinished:
+            return False
         if self.tickets.waiting or replaying.are_live(self.replays):
             return False
         return not any(
@@ -260,6 +286,10 @@ class World:
         """The jobs that wait outside the destination's queue, by their bodies."""
         lanes = [lane for lane in self.overflow.jobs if lane.destination == destination]
         return [body for lane in lanes for _, body in self.overflow.jobs[lane].values()]
+
+
+def url_of(destination: str) -> str:
+    return f"https://sqs/{destination}.fifo"
 
 
 def _short(job_id: str) -> str:

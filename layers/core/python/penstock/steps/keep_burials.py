@@ -112,7 +112,7 @@ class KeepBurials:
         is_unmapped = begun.is_unmapped or self._is_unmapped(item)
         is_busy = self._bury(grave, has_time)
         after = Burial(begun.begun_at, clock() if is_busy else begun.busy_at, is_unmapped)
-        if burial.is_over(after, self._ports.outlives_s, clock()):
+        if not is_busy and burial.is_over(after, self._ports.outlives_s, clock()):
             take_down.take_down(item, self._ports)
             return DELETED
         again_s = burial.look_again_s(self._ports.outlives_s) if has_time() else 0.0

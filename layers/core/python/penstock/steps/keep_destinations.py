@@ -24,6 +24,7 @@ from penstock.domain.tokens import Caller
 from penstock.domain.webhook_settings import NewSecret, Plain, Rotation, Secrets
 from penstock.errors import Invalid, NotFound, QueueUnavailable, Unavailable
 from penstock.steps import take_down
+from penstock.steps.keep_alerts import forget_alerts
 from penstock.steps.record import Ledger, settled
 from penstock.steps.watch_gate import Chore, Chores
 
@@ -187,6 +188,8 @@ def _hand_over(works: Works, ending: Unfinished) -> None:
         works.chores.send([Chore(ending.workspace_id, ending.id)])
     with contextlib.suppress(Unavailable):
         take_down.unmap(ending, works.mappings)
+    with contextlib.suppress(Unavailable):
+        forget_alerts(works.ledger, ending.workspace_id, ending.id)
 
 
 def sweep(works: Works, workspace_id: str) -> None:
