@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.adapters.overflow_table import EARLY_S, LANE, OPENED_LATELY_S
+from penstock.adapters.overflow_table_items import LANE
+from penstock.adapters.overflow_table_turns import EARLY_S, OPENED_LATELY_S
 from penstock.domain.dedup import Owner
 from penstock.domain.destinations import IMPORTS
 from penstock.domain.overflow import (

@@ -275,6 +275,25 @@ def test_what_goes_back_to_the_queue_while_it_is_renewed_stays_away() -> None:
         assert table(client).stored(LANE, 10) == []
 
 
+def test_a_lane_that_is_dropped_while_jobs_are_stored_in_it_is_not_there_again() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        table(client).open(LANE, ADA)
+
+        class Meanwhile:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(client, name)
+
+            def batch_write_item(self, **request: Any) -> Any:
+                table(client).forget(LANE, 10)
+                return client.batch_write_item(**request)
+
+        assert table(Meanwhile()).append(LANE, jobs(1)) is True
+        (left,) = client.scan(TableName=OVERFLOW)["Items"]
+        assert (left["sk"]["S"], "expires_at" in left) == (appended_place(1), True)
+
+
 def test_a_destination_has_turns_from_its_first_lane_on_and_each_is_taken_once(overflow: Any, clock: Clock) -> None:
     assert overflow.take_turn(WORKSPACE, DESTINATION, 15.0) is None
     overflow.open(LANE, ADA)
