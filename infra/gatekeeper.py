@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
-from aws_cdk import aws_sqs as sqs
 
 from infra import rights
 from infra.functions import Maker
 from infra.settings import Environments
 from infra.stages import Stage
+from infra.work_queue import Work, add_work
 
 TIMEOUT_S = 120  # three rounds of a probe, each as long as its slowest request
 CHORES_AT_ONCE = 10
@@ -21,26 +21,16 @@ NO_DEAD_CHORES = "A chore only says where to look: what is due stands in the gat
 
 def add_gatekeeper(stack: Stack, stage: Stage, maker: Maker, on: rights.Resources, given: Environments) -> None:
     made = maker.function(stack, "gatekeeper", rights.gatekeeper(on), given.gatekeeper, timeout_s=TIMEOUT_S)
-    chores = sqs.Queue(
-        stack,
+    chores = Work(
         "Chores",
-        queue_name=stage.chores,
-        encryption=sqs.QueueEncryption.SQS_MANAGED,
-        enforce_ssl=True,
-        visibility_timeout=Duration.seconds(TIMEOUT_S),
-        retention_period=Duration.minutes(5),
-        removal_policy=RemovalPolicy.DESTROY,
+        stage.chores,
+        hidden_s=TIMEOUT_S,
+        kept=Duration.minutes(5),
+        at_once=CHORES_AT_ONCE,
+        batches_at_once=BATCHES_AT_ONCE,
+        why_no_dead=NO_DEAD_CHORES,
     )
-    Validations.of(chores).acknowledge(Acknowledgment(id="AwsSolutions-SQS3", reason=NO_DEAD_CHORES))
-    lambda_.CfnEventSourceMapping(
-        stack,
-        "ChoresFeed",
-        function_name=made.function_name,
-        event_source_arn=chores.queue_arn,
-        batch_size=CHORES_AT_ONCE,
-        function_response_types=["ReportBatchItemFailures"],
-        scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(maximum_concurrency=BATCHES_AT_ONCE),
-    )
+    add_work(stack, chores, made)
     _tick(stack, stage, made)
 
 
