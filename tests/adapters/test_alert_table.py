@@ -14,7 +14,8 @@ from penstock.adapters.alert_table import AlertTable
 from penstock.adapters.alert_topics import AlertTopics
 from penstock.adapters.gate_table import GateTable
 from penstock.domain.alerts import AlertState, Key
-from penstock.domain.gate import Gate, GateState, closed
+from penstock.domain.gate import Gate, GateState
+from penstock.domain.gate_moves import closed
 from penstock.errors import StoreChanged, StoreUnavailable
 from tests.builders_pipeline import DESTINATION, WORKSPACE
 from tests.control_api import REGION, make_tables

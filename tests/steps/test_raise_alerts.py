@@ -14,7 +14,8 @@ from penstock.domain.audit import iso
 from penstock.domain.books import DELIVERED, FanoutReceipt, RecordReceipt, deliver_receipt
 from penstock.domain.config import Create, Remove
 from penstock.domain.delivery import Answer
-from penstock.domain.gate import Gate, closed
+from penstock.domain.gate import Gate
+from penstock.domain.gate_moves import closed
 from penstock.domain.health import RateView
 from penstock.errors import QueueUnavailable
 from penstock.steps import keep_alerts, read_health
