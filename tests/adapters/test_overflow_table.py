@@ -286,7 +286,8 @@ def test_a_lane_that_is_dropped_while_jobs_are_stored_in_it_is_not_there_again()
                 return getattr(client, name)
 
             def batch_write_item(self, **request: Any) -> Any:
-                table(client).forget(LANE, 10)
+                seen = table(client).state(LANE)
+                assert seen is not None and table(client).release(LANE, seen)
                 return client.batch_write_item(**request)
 
         assert table(Meanwhile()).append(LANE, jobs(1)) is True
@@ -339,21 +340,6 @@ def test_the_mark_is_an_attribute_of_the_keys_own_item() -> None:
         assert f"{tables.OVER}{DESTINATION}" in client.get_item(TableName=DEDUP, Key=key)["Item"]
         overflow.unmark(LANE, ADA)
         assert f"{tables.OVER}{DESTINATION}" not in client.get_item(TableName=DEDUP, Key=key)["Item"]
-
-
-def test_a_lane_that_is_forgotten_leaves_no_mark_and_no_other_lanes_mark_goes_with_it() -> None:
-    with mock_aws():
-        make_tables()
-        client = boto3.client("dynamodb", region_name=REGION)
-        key = {"owner": {"S": tables.key_owner(*ADA)}, "sk": {"S": "key"}}
-        overflow = table(client)
-        elsewhere = LANE._replace(destination="dst_bbbbbbbbbbbb")
-        for lane in (LANE, elsewhere):
-            overflow.open(lane, ADA)
-        overflow.append(LANE, jobs(1, 2))
-        assert [overflow.forget(LANE, 2) for _ in range(2)] == [False, True]
-        item = client.get_item(TableName=DEDUP, Key=key)["Item"]
-        assert {name for name in item if name.startswith(tables.OVER)} == {f"{tables.OVER}dst_bbbbbbbbbbbb"}
 
 
 def test_of_a_key_that_has_no_mark_nothing_is_kept() -> None:

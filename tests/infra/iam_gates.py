@@ -116,6 +116,6 @@ def probed(call: Call, sick: Sick, *, opens: bool) -> None:
     assert (found.state is gate.GateState.OPEN) is opens, found
 
 
-def tend(call: Call, workspace: str, destination: str) -> None:
+def tend(call: Call, workspace: str, destination: str, **environment: str) -> None:
     body = json.dumps({"workspace": workspace, "destination": destination})
-    call("gatekeeper", {"Records": [{"body": body}]}, PENSTOCK_ALLOW_LOOPBACK="true")
+    call("gatekeeper", {"Records": [{"body": body}]}, PENSTOCK_ALLOW_LOOPBACK="true", **environment)

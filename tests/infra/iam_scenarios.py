@@ -32,7 +32,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 from penstock import tables
-from tests.infra import iam_bulk, iam_gates, iam_insight, iam_letters, iam_overflow, iam_schema
+from tests.infra import iam_bulk, iam_deletion, iam_gates, iam_insight, iam_letters, iam_overflow, iam_schema
 from tests.infra.iam_calls import ACCOUNT, REGION, CallRecorder
 from tests.infra.iam_policy import Rights
 
@@ -431,6 +431,7 @@ def run(templates: Mapping[str, Any], recorder: CallRecorder) -> Cloud:
     iam_letters.letters(functions.call, functions.control, made)
     iam_bulk.bulk(functions.call, functions.control, made, records[0], tap.url)
     iam_overflow.overflows(functions.call, functions.control, made, records[0], tap.url)
+    iam_deletion.deletion(functions.call, functions.control, made, tool)
     deletions(functions, made)
     torn_down(functions, cloud)
     return cloud

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.books import Books, add_up
 from penstock.domain.config import Create, Remove
 from penstock.domain.dedup import Owner
@@ -123,7 +123,7 @@ def message_of(each: Job) -> Message:
 
 
 def test_what_waits_becomes_dead_letters_in_order_and_then_all_is_taken_down(hub: Hub) -> None:
-    hub.gates.save(*KEY, Gate(), gates.paused(Gate(), "holiday", "tok_a", hub.clock.now))
+    hub.gates.save(*KEY, Gate(), moves.paused(Gate(), "holiday", "tok_a", hub.clock.now))
     hub.put(job(1, 2), job(5, key="grace"), job(3))
     hub.delete()
     assert tend(*KEY, hub.ports()) == "burying"
