@@ -323,16 +323,76 @@ def dribbling(start: bytes, drop: bytes) -> Talk:
     [
         silent,
         dribbling(b"", b"H"),
-        dribbling(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
-        dribbling(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
         dribbling(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        dribbling(b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"),
+        dribbling(b"HTTP/1.1 103 Early Hints\r\n", b"X: y\r\n"),
     ],
 )
-def test_a_tool_that_never_ends_its_headers_is_left_in_time(serve: Callable[..., Server], talk: Talk) -> None:
+def test_a_tool_that_never_comes_to_a_verdict_is_left_in_time(serve: Callable[..., Server], talk: Talk) -> None:
     answer, seconds = timed(lambda: post(tool(0.4), serve(talk)))
     assert answer.status is None
     assert answer.trouble in (Trouble.TIMEOUT, Trouble.CONNECTION)
     assert seconds < 3
+
+
+def with_headers(status: int, *headers: bytes) -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 %d Said" % status, *headers, b"Content-Length: 0", b"", b""])
+
+
+@pytest.mark.parametrize("status", [200, 422])
+@pytest.mark.parametrize("headers", [[b"X: y"] * 120, [b"X: " + b"y" * 70_000], [b"X" * 5_000_000]])
+def test_a_status_is_the_verdict_however_many_and_long_the_headers_are(
+    serve: Callable[..., Server], status: int, headers: list[bytes]
+) -> None:
+    server, http = serve(answering(with_headers(status, *headers))), tool()
+    assert [post(http, server) for _ in range(2)] == [Answer(status)] * 2
+    assert len(server.callers) == len(server.requests) == 2
+
+
+@pytest.mark.parametrize("end", ["close", "reset", "dribble"])
+def test_a_status_is_the_verdict_though_its_headers_never_end(serve: Callable[..., Server], end: str) -> None:
+    def talk(caller: Caller) -> None:
+        caller.hear()
+        caller.say(b"HTTP/1.1 200 OK\r\nX: ")
+        while end == "dribble":
+            time.sleep(0.05)
+            caller.say(b"y")
+        if end == "reset":
+            caller.reset()
+
+    answer, seconds = timed(lambda: post(tool(0.4), serve(talk)))
+    assert answer == Answer(200)
+    assert seconds < 3
+
+
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", b"HTTP/1.1 102 On It\r\n\r\n"])
+def test_each_request_gets_its_own_answer_though_others_come_before_it(
+    serve: Callable[..., Server], interim: bytes
+) -> None:
+    def talk(caller: Caller) -> None:
+        for final in (OK, failing(b"no"), OK):
+            caller.hear()
+            caller.say(interim + interim)
+            time.sleep(0.05)
+            caller.say(interim + final)
+
+    server, http = serve(talk), tool()
+    assert [post(http, server).status for _ in range(3)] == [200, 422, 200]
+    assert len(server.callers) == 1
+
+
+def test_a_connection_that_is_lost_before_the_final_answer_has_none(serve: Callable[..., Server]) -> None:
+    def talk(caller: Caller) -> None:
+        caller.hear()
+        caller.say(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    assert post(tool(), serve(talk)) == Answer(None, trouble=Trouble.CONNECTION)
+
+
+def test_a_connection_that_speaks_something_else_from_now_on_is_not_kept(serve: Callable[..., Server]) -> None:
+    server, http = serve(answering(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")), tool()
+    assert [post(http, server).status for _ in range(2)] == [101, 101]
+    assert len(server.callers) == 2
 
 
 def test_a_silent_tool_is_a_time_out(serve: Callable[..., Server]) -> None:
@@ -376,7 +436,17 @@ def test_no_more_of_a_huge_body_is_read_than_needed(serve: Callable[..., Server]
     assert LARGEST_ANSWER < 100_000
 
 
-@pytest.mark.parametrize("said", [b"\r\n\r\n", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 100_000, b""])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        b"\0" * 100_000,
+        b"",
+    ],
+)
 def test_what_is_no_http_is_no_answer(serve: Callable[..., Server], said: bytes) -> None:
     def talk(caller: Caller) -> None:
         caller.hear()
@@ -611,7 +681,7 @@ def test_a_handshake_that_hangs_is_left_in_time(serve: Callable[..., Server]) ->
 
 def test_a_tool_that_dribbles_over_tls_is_left_in_time(serve: Callable[..., Server], tmp_path: Path) -> None:
     side, path = certificate(tmp_path, "127.0.0.1")
-    server = serve(dribbling(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), tls=side)
+    server = serve(dribbling(b"HTTP/1.1 2", b"0"), tls=side)
     answer, seconds = timed(lambda: tool(0.6, tls=trusting(path)).post(f"https://127.0.0.1:{server.port}/", {}, BODY))
     assert answer.status is None
     assert seconds < 3

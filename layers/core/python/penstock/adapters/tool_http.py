@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse, UnknownProtocol
 from typing import Any, NamedTuple
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -41,6 +41,9 @@ MOST_POOLS = 64
 CONNECTIONS_PER_POOL = 10  # as many groups as a batch of SQS can have
 DEFAULT_PORTS = {"http": 80, "https": 443}
 WENT_AWAY = (HTTPException, ConnectionError, ssl.SSLError)
+NOT_BEGUN: Any = None  # an answer's headers before they are read
+NO_STATUS = 0
+SWITCHED = 101  # the one answer below 200 after which no other comes: what follows is no HTTP
 
 
 class Line(NamedTuple):
@@ -137,11 +140,36 @@ def _exchanged(pool: HTTPConnectionPool, request: bytes) -> Answer:
     is_done = 200 <= response.status < 300
     kept, is_whole = _read_away(response) if is_done else _read_and_kept(response)
     response.close()
-    if not is_whole or response.will_close:
+    if not is_whole or response.will_close or response.status == SWITCHED:
         connection.close()
     pool._put_conn(connection)
     headers = {} if is_done else _headers(response.headers.items())
     return Answer(response.status, response.headers.get("Retry-After"), headers=headers, body=kept)
+
+
+def _begun(response: HTTPResponse) -> HTTPResponse:
+    """The final answer up to its body; what comes before it (103 and the like) is read past.
+
+    Its status line is the verdict: one whose headers are too many, too long or cut off has none, and ends its
+    connection.
+    """
+    try:
+        response.begin()
+        while _is_interim(response):
+            response.headers, response.status = NOT_BEGUN, NO_STATUS
+            response.begin()
+    except UnknownProtocol:
+        raise
+    except (HTTPException, OSError):
+        if not isinstance(response.status, int) or _is_interim(response):
+            raise
+        response.headers = response.msg = HTTPMessage()
+        response.chunked, response.length, response.will_close = False, 0, True
+    return response
+
+
+def _is_interim(response: HTTPResponse) -> bool:
+    return response.status < 200 and response.status != SWITCHED
 
 
 def _read_away(response: HTTPResponse) -> tuple[bytes, bool]:
@@ -202,9 +230,7 @@ def _guarded(connector: Connector) -> dict[str, type[HTTPConnectionPool]]:
             if self.sock is None:
                 self.connect()
             self.sock.sendall(request)
-            response = HTTPResponse(self.sock, method="POST")
-            response.begin()
-            return response
+            return _begun(HTTPResponse(self.sock, method="POST"))
 
     class GuardedTls(Guarded, HTTPSConnection):
         pass
