@@ -248,7 +248,7 @@ def _sends(on: Resources) -> list[Grant]:
     return [
         Grant(("dynamodb:GetItem",), (on.config,)),
         Grant(("dynamodb:PutItem",), (on.receipts,)),
-        Grant(("dynamodb:GetItem", "dynamodb:PutItem"), (on.progress,)),
+        Grant(("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"), (on.progress,)),
         Grant(("kms:Decrypt",), (on.key,)),
         Grant(("sqs:ChangeMessageVisibility",), (on.queues,), why_wide=QUEUES),
         Grant(("dynamodb:PutItem",), (on.letters,)),

@@ -12,6 +12,7 @@ import boto3
 from msgspec import Raw
 
 from penstock.adapters.gate_table import GateTable
+from penstock.adapters.progress import ProgressTable
 from penstock.domain import gate
 from penstock.domain import gate_moves as moves
 from penstock.domain.job import Job, encode_job, group_of
@@ -65,6 +66,12 @@ class Sick:
                 QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
             )
 
+    def returns(self, job: Json) -> int:
+        """How often deliver has noted that it gave the job back."""
+        notes = ProgressTable(boto3.client("dynamodb"), "penstock-dev-progress", time.time)
+        noted = notes.read(self.workspace, self.id, job["messageId"])
+        return noted.returns if noted else 0
+
     def close(self) -> None:
         """Closed a while ago, and looked after by nobody since."""
         self.book.forget(self.workspace, self.id)
@@ -94,12 +101,21 @@ def gates(call: Call, control: Call, made: Json, tool: Any) -> None:
 
 
 def fails_in_every_way(call: Call, function: str, sick: Sick, tool: Any) -> None:
-    """The first answer closes the gate, which is then forgotten."""
+    """The first answer closes the gate, which holds what comes meanwhile, and is then forgotten.
+
+    Jobs that are given back untried, behind another of their user or by the gate, are noted like those that failed.
+    """
     for tool.status in (FORBIDDEN, DOWN, REFUSED, UP):
         deliver.ports.cache_clear()
-        call(function, {"Records": sick.put("ada", "grace", "alan")}, PENSTOCK_ALLOW_LOOPBACK="true")
+        jobs = sick.put("ada", "ada", "grace", "alan")
+        call(function, {"Records": jobs}, PENSTOCK_ALLOW_LOOPBACK="true")
         if tool.status == FORBIDDEN:
             assert sick.book.read(sick.workspace, sick.id).state is gate.GateState.CLOSED
+            assert all(sick.returns(job) == 1 for job in jobs), jobs
+            held = sick.put("ada")
+            deliver.ports.cache_clear()
+            call(function, {"Records": held}, PENSTOCK_ALLOW_LOOPBACK="true")
+            assert sick.returns(held[0]) == 1, held
             sick.book.forget(sick.workspace, sick.id)
     deliver.ports.cache_clear()
 
