@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from penstock.domain import webhook_settings
 from penstock.domain.audit import iso
 from penstock.domain.config import Item
-from penstock.domain.names import Name
+from penstock.domain.names import END, Name
 from penstock.domain.webhook_settings import Url, WebhookSettings
 from penstock.errors import Invalid
 
@@ -32,7 +32,7 @@ Topic = Annotated[
     str,
     Meta(
         max_length=256,
-        pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$",
+        pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+" + END,
         description="An SNS topic of the hub's own account whose name begins with the workspace's prefix",
     ),
 ]

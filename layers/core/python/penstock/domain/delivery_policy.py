@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from penstock.domain.names import END
+
 LONGEST_S = 13 * 86_400  # a day before SQS would forget a job
 THROTTLED_S = (
     86_400  # unless a destination says otherwise: what answers 429 is alive, and takes its backlog at its pace
 )
 
-Answered = Annotated[str, Meta(pattern=r"^([1-5][0-9][0-9]|[1-5]xx|timeout|connection|tls|dns)$")]
+Answered = Annotated[str, Meta(pattern=r"^([1-5][0-9][0-9]|[1-5]xx|timeout|connection|tls|dns)" + END)]
 OwnVerdict = Literal["done", "retry", "discard", "credentials"]
 Verdicts = Annotated[
     dict[Answered, OwnVerdict],

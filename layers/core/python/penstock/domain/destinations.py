@@ -10,10 +10,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from penstock.domain import delivery_policy, subscription, webhook_settings
 from penstock.domain.config import Item
 from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy, DeliveryPolicyChange, DeliveryPolicyView
-from penstock.domain.names import Name
+from penstock.domain.names import END, Name
 from penstock.domain.webhook_settings import Plain, WebhookSettings, WebhookSettingsChange, WebhookSettingsView
 
-SourceId = Annotated[str, Meta(pattern=r"^src_[a-z0-9]{12}$")]
+SourceId = Annotated[str, Meta(pattern=r"^src_[a-z0-9]{12}" + END)]
 SourceIds = Annotated[
     list[SourceId], Meta(max_length=50, description="The sources whose events it gets", examples=[[]])
 ]

@@ -10,13 +10,14 @@ from msgspec import Meta, Raw, Struct
 
 from penstock.domain import letters
 from penstock.domain.letters import Kind, Letter, Received, Sent
+from penstock.domain.names import END
 from penstock.domain.run import whole_event
 from penstock.domain.timestamps import instant
 from penstock.errors import Invalid, NotFound
 
 LONGEST_TEXT = 300  # as far as which users, events and reasons are told apart in the index
 
-LetterId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{8,220}$", description="One letter, by its id")]
+LetterId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{8,220}" + END, description="One letter, by its id")]
 Reason = Annotated[
     str, Meta(min_length=1, max_length=LONGEST_TEXT, description="Such as `http_404`", examples=["http_404"])
 ]

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from penstock.domain.letter_index import LetterFilter
+from penstock.domain.names import END
 
 State: TypeAlias = Literal["pending", "running", "done", "failed", "cancelled"]
 LIVE = frozenset({"pending", "running"})
@@ -15,7 +16,7 @@ KEPT_DAYS = 400
 LIST = "replays"
 
 DestinationId = Annotated[
-    str, Meta(pattern="^dst_[a-z0-9]{12}$", description="Where they go; back where they were if absent")
+    str, Meta(pattern="^dst_[a-z0-9]{12}" + END, description="Where they go; back where they were if absent")
 ]
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TIME_LENGTH = 8

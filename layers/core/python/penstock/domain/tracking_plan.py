@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Protoco
 from msgspec import Meta, Struct
 
 from penstock.domain.config import Item
-from penstock.domain.names import Name
+from penstock.domain.names import END, Name
 from penstock.domain.plan_shape import Shape
 from penstock.domain.schema_paths import ELEMENTS, VALUES, below, named
 from penstock.errors import Invalid
@@ -49,7 +49,7 @@ class NewPlan(Struct, frozen=True, forbid_unknown_fields=True):
     unplanned_event: Literal["allow", "block", "forward"] = "allow"
     unplanned_property: Action = "allow"
     violation: Action = "allow"
-    forward_to: Annotated[str, Meta(pattern="^src_[a-z0-9]{12}$")] | None = None
+    forward_to: Annotated[str, Meta(pattern="^src_[a-z0-9]{12}" + END)] | None = None
 
 
 class Plan(Item, frozen=True, kw_only=True):

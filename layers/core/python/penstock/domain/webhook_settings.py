@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from penstock.domain import addresses, signature
 from penstock.domain.audit import iso
+from penstock.domain.names import END
 from penstock.domain.signature import SigningSecret
 from penstock.errors import Invalid
 
@@ -35,7 +36,7 @@ _OURS = frozenset({
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
 )
-_FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [ -~]*")  # `$` in the patterns below lets a last line break pass
+_FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [ -~]*")
 _URL_TEXT = re.compile(r"[!-~]+")
 
 Url = Annotated[
@@ -47,8 +48,8 @@ Url = Annotated[
         examples=["https://example.com/hook"],
     ),
 ]
-HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")]
-HeaderValue = Annotated[str, Meta(pattern=r"^[ -~]{0,1000}$")]
+HeaderName = Annotated[str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}" + END)]
+HeaderValue = Annotated[str, Meta(pattern=r"^[ -~]{0,1000}" + END)]
 Headers = Annotated[
     dict[HeaderName, HeaderValue],
     Meta(max_length=MOST_HEADERS, description="Sent with every request; values that sound secret are shown masked"),
