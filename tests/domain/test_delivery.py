@@ -77,7 +77,11 @@ def test_later_tries_wait_longer() -> None:
         ("soon", 0),
         ("", 0),
         ("²", 0),
-        ("9" * 400, 0),
+        ("0007", 7),
+        ("1000000000", 10**9),
+        ("31536000000", 31_536_000_000),
+        ("9" * 400, 10**12),
+        ("0" * 400, 0),
         ("Mon, 23 Nov 2026 16:00:30 GMT", 30),
         ("Mon, 23 Nov 2026 15:59:30 GMT", 0),
         ("Mon, 23 Nov 2026 16:00:30 -0000", 30),
@@ -101,6 +105,12 @@ def test_a_tool_gets_the_rest_that_it_asks_for_as_far_as_sqs_can_hide_a_job(
     for value in (str(seconds), asked):
         wait = delay_s(Verdict.RETRY, Answer(429, value), attempts, chance, NOW)
         assert min(seconds, LONGEST_RETRY_AFTER_S) <= wait <= max(90.0, min(seconds, LONGEST_RETRY_AFTER_S))
+
+
+@given(st.integers(0, 10**400))
+def test_a_tool_that_asks_for_longer_never_waits_less(seconds: int) -> None:
+    waits = [delay_s(Verdict.RETRY, Answer(503, str(asked)), 1, 0.0, NOW) for asked in (seconds, seconds * 10)]
+    assert waits[0] <= waits[1] <= LONGEST_RETRY_AFTER_S
 
 
 def test_a_reason_says_what_came() -> None:

@@ -121,9 +121,10 @@ def fails_in_every_way(call: Call, function: str, sick: Sick, tool: Any) -> None
 
 
 def probed(call: Call, sick: Sick, *, opens: bool) -> None:
-    """A closed gate that the tick finds; the jobs of one that stays closed come again."""
+    """A closed gate that the tick finds; the jobs of one that stays closed come again, one behind the other."""
     sick.put("ada")  # moto counts the receives of several jobs wrongly
     if not opens:
+        sick.put("ada")
         sick.show_again()
     sick.close()
     call("gatekeeper", {"tick": True}, PENSTOCK_ALLOW_LOOPBACK="true")

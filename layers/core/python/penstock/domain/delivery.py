@@ -96,6 +96,7 @@ SCHEDULES = {
     Verdict.CREDENTIALS: Schedule(30.0, 60.0, 60.0),
     Verdict.ADDRESS: Schedule(30.0, 60.0, 60.0),
 }
+MOST_DIGITS = 12
 LONGEST_RETRY_AFTER_S = 43_000.0  # SQS hides a message for twelve hours at most, counted from when it was received
 
 
@@ -128,12 +129,16 @@ def delay_s(verdict: Verdict, answer: Answer, attempts: int, chance: float, now:
 
 
 def retry_after_s(value: str | None, now: datetime) -> float:
-    """`Retry-After` as seconds from now: a number of them or an HTTP date; 0 for what is neither."""
+    """`Retry-After` as seconds from now: a number of them or an HTTP date; 0 for what is neither.
+
+    A number of however many digits is one; more than `MOST_DIGITS` of them say no more than the highest of so many.
+    """
     if value is None:
         return 0.0
     text = value.strip()
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return float(text)
+    if text.isascii() and text.isdigit():
+        digits = text.lstrip("0")
+        return float(digits or 0) if len(digits) <= MOST_DIGITS else 10.0**MOST_DIGITS
     try:
         moment = parsedate_to_datetime(text)
         return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
