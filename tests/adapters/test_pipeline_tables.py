@@ -126,8 +126,8 @@ def test_rows_expire_after_sqs_has_forgotten_the_jobs(tables: None) -> None:
 def test_a_note_is_read_as_it_was_written_last(progress: Any) -> None:
     assert progress.read(WORKSPACE, DESTINATION, "job") is None
     progress.write(WORKSPACE, DESTINATION, "job", Progress(3, 1, "http_503"))
-    progress.write(WORKSPACE, DESTINATION, "job", Progress(4, 2, "timeout"))
-    assert progress.read(WORKSPACE, DESTINATION, "job") == Progress(4, 2, "timeout")
+    progress.write(WORKSPACE, DESTINATION, "job", Progress(4, 2, "timeout", kind="trouble"))
+    assert progress.read(WORKSPACE, DESTINATION, "job") == Progress(4, 2, "timeout", kind="trouble")
     assert progress.read(WORKSPACE, DESTINATION, "other") is None
     assert progress.read("ws_bbbbbbbbbbbb", DESTINATION, "job") is None
 

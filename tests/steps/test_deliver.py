@@ -428,7 +428,7 @@ def test_a_probe_goes_through_a_closed_gate_and_comes_back_soon() -> None:
 
 def test_no_probe_gives_an_event_up_and_its_age_begins_anew() -> None:
     works = Works(tool=RecordingTool(503))
-    old = Progress(0, 9, "http_503", first_at=NOW.timestamp() - 14_400, returns=9)
+    old = Progress(0, 9, "http_503", first_at=NOW.timestamp() - 14_400, returns=9, kind="trouble")
     works.progress.write(WORKSPACE, DESTINATION, job(1).id, old)
     works.deliver(message(job(1), receives=10), is_probe=True)
     note = works.note(job(1))
@@ -441,7 +441,7 @@ def test_an_event_that_was_tried_for_as_long_as_its_policy_says_is_dead_and_kept
         tool=RecordingTool(Answer(503, headers={"X-Why": "tired"}, body=b"later"), 200),
         settings=webhook(policy=DeliveryPolicy(max_age_s=60), headers={"Authorization": "Bearer x"}),
     )
-    note = Progress(0, 6, "http_500", first_at=NOW.timestamp() - 60, returns=6)
+    note = Progress(0, 6, "http_500", first_at=NOW.timestamp() - 60, returns=6, kind="trouble")
     works.progress.write(WORKSPACE, DESTINATION, job(1, 2).id, note)
     old, behind = message(job(1, 2), receives=7), message(job(3, id_=2))
     assert works.deliver(old, behind).failed == (old.id, behind.id)
@@ -472,11 +472,38 @@ def test_a_first_failure_never_kills_however_short_the_policy() -> None:
 
 @pytest.mark.parametrize(("status", "dead"), [(429, {}), (503, {"http_503": 1})])
 def test_who_asks_for_later_is_asked_for_longer(status: int, dead: dict[str, int]) -> None:
-    works = Works(tool=RecordingTool(status))
-    note = Progress(0, 6, "http_429", first_at=NOW.timestamp() - 20_000, returns=6)
-    works.progress.write(WORKSPACE, DESTINATION, job(1).id, note)
-    works.deliver(message(job(1), receives=7))
+    works = Works(tool=RecordingTool(status, status))
+    works.deliver(message(job(1)))
+    works.now += timedelta(seconds=20_000)
+    works.deliver(message(job(1), receives=2))
     assert works.books.dead == dead
+
+
+@pytest.mark.parametrize(("before", "after"), [(429, 503), (401, 503), (302, 503), (503, 429), (401, 429)])
+def test_each_kind_of_failure_has_an_age_of_its_own(before: int, after: int) -> None:
+    policy = DeliveryPolicy(throttled_max_age_s=14_400)
+    works = Works(tool=RecordingTool(before, after, after), settings=webhook(policy=policy))
+    works.deliver(message(job(1)))
+    works.now += timedelta(days=3)
+    assert len(works.deliver(message(job(1), receives=2)).failed) == 1
+    works.now += timedelta(hours=4)
+    assert works.deliver(message(job(1), receives=3)).failed == ()
+    (letter,) = works.letters.letters
+    assert (letter.reason, letter.attempts) == (f"http_{after}", 3)
+    assert letter.first_at == "2026-11-26T16:00:00.000Z"
+
+
+def test_while_the_gate_is_closed_nobody_gets_older() -> None:
+    works = Works(tool=RecordingTool(503, 503, 503, 503))
+    works.deliver(message(job(1)))
+    works.now += timedelta(hours=5)
+    works.doors.gate = Gate(since=works.now.timestamp() - 30)
+    assert len(works.deliver(message(job(1), receives=2)).failed) == 1
+    works.now += timedelta(hours=3, minutes=59)
+    assert len(works.deliver(message(job(1), receives=3)).failed) == 1
+    works.now += timedelta(minutes=1)
+    assert works.deliver(message(job(1), receives=4)).failed == ()
+    assert works.books.dead == {"http_503": 1}
 
 
 def test_a_discard_is_kept_whole() -> None:

@@ -44,6 +44,7 @@ class ProgressTable:
             "returns": {"N": str(progress.returns)},
             "is_alone": {"BOOL": progress.is_alone},
             "answer": {"S": progress.answer},
+            "kind": {"S": progress.kind},
             "expires_at": self._expiry(),
         }
         try:
@@ -100,6 +101,7 @@ def _progress(item: Mapping[str, Any]) -> Progress:
         returns=int(_number(item, "returns")),
         is_alone=item.get("is_alone", {"BOOL": False})["BOOL"],
         answer=item.get("answer", {"S": ""})["S"],
+        kind=item.get("kind", {"S": ""})["S"],
     )
 
 

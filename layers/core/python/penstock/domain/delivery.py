@@ -24,6 +24,14 @@ class Verdict(Enum):
 STOPS = frozenset({Verdict.CREDENTIALS, Verdict.ADDRESS})  # what closes a gate at once
 
 
+class Failure(Enum):
+    """Why an event is tried again: each kind has an age of its own, which begins with the first of that kind."""
+
+    TROUBLE = "trouble"
+    THROTTLED = "throttled"
+    STOPPED = "stopped"
+
+
 THROTTLED = 429
 
 
@@ -110,6 +118,13 @@ def judge(answer: Answer, policy: DeliveryPolicy = STANDARD) -> Verdict:
     if own:
         return Verdict(own)
     return BY_STATUS.get(answer.status) or BY_CLASS.get(answer.status // 100, Verdict.RETRY)
+
+
+def failure_of(verdict: Verdict, answer: Answer) -> Failure:
+    """What kind of failure an answer is after which the event is tried again."""
+    if verdict in STOPS:
+        return Failure.STOPPED
+    return Failure.THROTTLED if answer.is_throttle else Failure.TROUBLE
 
 
 def is_too_old(first_failed_at: float, now: float, answer: Answer, policy: DeliveryPolicy) -> bool:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """`done` events need no more; `attempts` failed for the next one, the first at `first_at`, the last with `last`.
+    """`done` events need no more; `attempts` failed for the next one, the last with `last`. So it has
+    failed since `first_at`: in the same way (`kind`, a failure's), and with its gate open.
 
     Times are epoch seconds. `returns` counts how often deliver itself gave the job back: receives beyond them were
     crashes. `is_alone` says that the job was being worked on by itself, event by event, because of those. `answer` is
@@ -21,3 +22,4 @@ class Progress(NamedTuple):
     returns: int = 0
     is_alone: bool = False
     answer: str = ""
+    kind: str = ""

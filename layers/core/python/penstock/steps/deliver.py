@@ -100,21 +100,18 @@ def deliver(batch: Batch, ports: Ports, has_time: Callable[[], bool], is_probe: 
         settings = ports.destinations.get((workspace, batch.destination))
         if settings is None:
             return _held(batch, workspace, opened, DELETED_DELAY_S, DELETED, ports)
-        hold_s = None if is_probe else _hold_s(workspace, batch.destination, ports)
+        gate = None if is_probe else ports.gates.get((workspace, batch.destination))
+        hold_s = gate.hold_s(ports.now().timestamp()) if gate else None
         tasks = [_noted(task, ports.progress) for task in opened] if hold_s is None else []
     except StoreUnavailable:
         return _held(batch, workspace, opened, STORE_DELAY_S, STORE_UNAVAILABLE, ports)
     if hold_s is not None:
         return _held(batch, workspace, opened, hold_s, GATE, ports)
-    return _worked_off(batch, workspace, tasks, settings, ports, has_time, is_probe)
+    return _worked_off(batch, workspace, tasks, settings, ports, has_time, gate)
 
 
 def _opened(message: Message, destination: str) -> Task:
     return Task(message, job_in(message.body, destination))
-
-
-def _hold_s(workspace: str, destination: str, ports: Ports) -> float | None:
-    return ports.gates.get((workspace, destination)).hold_s(ports.now().timestamp())
 
 
 def _noted(task: Task, notes: ProgressNotes) -> Task:
@@ -132,15 +129,17 @@ def _worked_off(
     settings: Webhook,
     ports: Ports,
     has_time: Callable[[], bool],
-    is_probe: bool,
+    gate: Gate | None,
 ) -> Outcome:
+    """`gate` is None for a probe."""
     by_group: dict[str, list[Task]] = {}
     for task in tasks:
         by_group.setdefault(task.message.group, []).append(task)
     suspect = next((group for group, theirs in by_group.items() if any(map(_is_suspect, theirs))), None)
     tools = Tools(ports.tool, ports.progress, ports.now, ports.seconds, ports.chance)
     lease = _leased(batch, workspace, tasks, settings, ports)
-    limits = Limits(has_time, _Leased(lease, ports.seconds).token, is_probe)
+    token = _Leased(lease, ports.seconds).token
+    limits = Limits(has_time, token, is_probe=gate is None, open_since=gate.since if gate else 0.0)
     lanes = [
         Lane(theirs, settings, tools, limits, group == suspect)
         for group, theirs in by_group.items()

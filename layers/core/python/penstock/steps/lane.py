@@ -13,7 +13,7 @@ import msgspec
 from penstock.domain import delivery, letters, webhook
 from penstock.domain.books import DEAD, DELIVERED, Cause
 from penstock.domain.delays import bucket
-from penstock.domain.delivery import STOPS, Answer, Verdict
+from penstock.domain.delivery import STOPS, Answer, Failure, Verdict
 from penstock.domain.event import iso
 from penstock.domain.job import Job
 from penstock.domain.letters import Letter
@@ -69,11 +69,15 @@ class Tools(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What may end a lane before its jobs do. `token` gives leave for one request, or says how long to wait for it."""
+    """What may end a lane before its jobs do. `token` gives leave for one request, or says how long to wait for it.
+
+    `open_since` is when the gate opened, in epoch seconds: while it was closed nobody's age counted.
+    """
 
     has_time: Callable[[], bool]
     token: Callable[[], float | None]
     is_probe: bool = False
+    open_since: float = 0.0
 
 
 @dataclass
@@ -223,11 +227,16 @@ class Lane:
         if verdict is Verdict.DISCARD:
             self.tally.answered += 1
             return self._given_up(verdict, answer.reason, job, note, request, answer)
-        tried_before = note.attempts > 0 and not self.limits.is_probe
-        is_old = delivery.is_too_old(note.first_at, at.timestamp(), answer, policy)
-        if verdict is Verdict.RETRY and tried_before and is_old:
+        first_at = self._first_at(note, delivery.failure_of(verdict, answer), at.timestamp())
+        is_old = delivery.is_too_old(first_at, at.timestamp(), answer, policy)
+        if verdict is Verdict.RETRY and is_old:
             return self._given_up(Verdict.DEAD, answer.reason, job, note, request, answer)
         return _Again(verdict, answer)
+
+    def _first_at(self, note: Progress, failure: Failure, now: float) -> float:
+        """Since when the event has failed as it does now; the hours of a closed gate are nobody's age."""
+        is_same = note.attempts > 0 and note.kind == failure.value and note.first_at >= self.limits.open_since
+        return note.first_at if is_same and not self.limits.is_probe else now
 
     def _count(self, verdict: Verdict, answer: Answer, job: Job, note: Progress) -> None:
         known = self.tally.causes.get(answer.reason)
@@ -249,15 +258,16 @@ class Lane:
         wait_s = delivery.delay_s(verdict, answer, attempts, self.tools.chance(), now)
         if self.limits.is_probe:
             wait_s = PROBE_DELAY_S
-        is_first = note.attempts == 0 or self.limits.is_probe
+        failure = delivery.failure_of(verdict, answer)
         reached = Progress(
             note.done,
             attempts,
             answer.reason,
-            first_at=now.timestamp() if is_first else note.first_at,
+            first_at=self._first_at(note, failure, now.timestamp()),
             next_at=now.timestamp() + wait_s,
             returns=note.returns + 1,
             answer=answer.body[:SAMPLED].decode(errors="replace"),
+            kind=failure.value,
         )
         return replace(done, wait_s=wait_s, note=reached, reason=answer.reason)
 
