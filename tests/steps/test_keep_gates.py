@@ -12,7 +12,7 @@ from penstock.domain import gate as gates
 from penstock.domain import gate_moves as moves
 from penstock.domain.evidence import Evidence
 from penstock.domain.gate import Gate, GateState, Mapped, Pool
-from penstock.errors import BusUnavailable, Unavailable
+from penstock.errors import Unavailable
 from penstock.steps.keep_gates import tend, tend_all, tick
 from penstock.steps.probe_queue import Received, Sent
 from tests.builders_pipeline import DESTINATION, WORKSPACE
@@ -312,21 +312,6 @@ def test_one_gate_that_cannot_be_looked_after_holds_up_no_other(world: World) ->
     states = tend_all([broken, KEY], world.ports())
     assert isinstance(states[broken], Unavailable)
     assert states[KEY] == "closed"
-
-
-def test_a_bus_that_is_down_is_told_later(world: World) -> None:
-    world.send("ada")
-    world.close()
-
-    class Down:
-        def tell_gate(self, event_id: str, detail: bytes) -> None:
-            raise BusUnavailable("down")
-
-    states = tend_all([KEY], world.ports(bus=Down()))
-    assert isinstance(states[KEY], BusUnavailable)
-    assert not world.mapped.on
-    world.pass_(90)
-    assert [each["to"] for each in world.told()] == ["closed"]
 
 
 def test_a_tick_sends_a_chore_for_each_gate_that_is_overdue_and_no_other(world: World) -> None:

@@ -21,6 +21,7 @@ from penstock.domain.gate import (
 LONGEST_PROBE_S = 60.0
 PROBE_TAKES_S = 75.0  # after so long whoever was probing is gone
 PARKING_TAKES_S = 75.0  # after so long whoever was parking is gone
+MOST_UNTOLD = 20  # changes that are kept for a bus that is down; the audit log has all of them
 PARKED_ON_AFTER_S = 15.0  # where there was no time for all of a queue
 
 
@@ -126,7 +127,7 @@ def _moved(gate: Gate, state: GateState, reason: str, now: float, actor: str = G
         struck_at=None,
         probes=0,
         next_probe_at=None,
-        untold=(*gate.untold, told),
+        untold=(*gate.untold, told)[-MOST_UNTOLD:],
         parking=_parking_after(gate, now) if shuts else gate.parking,
         park_at=None if shuts or gate.park_at is None else gate.park_at if is_at_it else min(gate.park_at, now),
         is_parking=is_at_it,

@@ -133,7 +133,8 @@ def _tended(workspace: str, destination: str, ports: Ports) -> str:
     item = ports.store.find(Destination, workspace, destination)
     if item is None:
         return ports.burials.look(workspace, destination)
-    return _Keeper(item, ports).tended(gate).state.value
+    after = _Keeper(item, ports).tended(gate)
+    return f"{after.state.value}, untold" if after.untold else after.state.value
 
 
 @dataclass(frozen=True)
@@ -181,12 +182,19 @@ class _Keeper:
         return self._saved(gate, msgspec.structs.replace(gate, mapped=gate.wanted._replace(settled=is_sure)))
 
     def _told(self, gate: Gate) -> Gate:
-        """What a person did is in the audit log already, under that person's name."""
-        for change in gate.untold:
-            if change.actor == GATEKEEPER:
-                self.ports.store.commit([], self._entry(change))
-            self.ports.bus.tell_gate(f"{self.item.id}#{audit.iso(change.at)}", self._detail(change))
-        return self._saved(gate, msgspec.structs.replace(gate, untold=()))
+        """What a person did is in the audit log already, under their name; the rest is entered before any is told.
+
+        What could not be told stays noted, and its gate is overdue: nothing else has to wait for the bus.
+        """
+        left = list(gate.untold)
+        with suppress(Unavailable):
+            for change in gate.untold:
+                if change.actor == GATEKEEPER:
+                    self.ports.store.commit([], self._entry(change))
+            while left:
+                self.ports.bus.tell_gate(f"{self.item.id}#{audit.iso(left[0].at)}", self._detail(left[0]))
+                del left[0]
+        return self._saved(gate, msgspec.structs.replace(gate, untold=tuple(left)))
 
     def _entry(self, change: GateChange) -> audit.Entry:
         """Told twice, it is the same entry."""
