@@ -12,6 +12,7 @@ from tests.infra.iam_gates import ONE, Sick, tend
 
 Json = dict[str, Any]
 Call = Callable[..., Any]
+HALF_MADE = "dst_000000000abc"
 GATES, CONFIG = "penstock-dev-gates", "penstock-dev-config"
 
 
@@ -30,15 +31,14 @@ def deletion(call: Call, control: Call, made: Json, tool: Any) -> None:
     gatekeeper.ports.cache_clear()
     tend(call, gone.workspace, gone.id, PENSTOCK_QUEUE_OUTLIVES_S="0.000001")
     gatekeeper.ports.cache_clear()
-    names = str(boto3.client("sqs").list_queues(QueueNamePrefix="penstock-dev-d-").get("QueueUrls", []))
-    assert gone.id not in names and "dst_000000000abc" not in names
-    items = boto3.client("dynamodb").scan(TableName=CONFIG)["Items"]
-    assert not [item for item in items if item["sk"]["S"].startswith("unfinished#")]
+    queues = boto3.client("sqs").list_queues(QueueNamePrefix="penstock-dev-d-").get("QueueUrls", [])
+    left = str([boto3.client("dynamodb").scan(TableName=CONFIG)["Items"], queues])
+    assert gone.id not in left and HALF_MADE not in left
 
 
 def leave_half_made(workspace: str) -> None:
-    boto3.client("sqs").create_queue(QueueName="penstock-dev-d-dst_000000000abc.fifo", Attributes={"FifoQueue": "true"})
-    begun = {"workspace_id": {"S": workspace}, "sk": {"S": "unfinished#dst_000000000abc"}, "started_at": {"N": "1"}}
+    boto3.client("sqs").create_queue(QueueName=f"penstock-dev-d-{HALF_MADE}.fifo", Attributes={"FifoQueue": "true"})
+    begun = {"workspace_id": {"S": workspace}, "sk": {"S": f"unfinished#{HALF_MADE}"}, "started_at": {"N": "1"}}
     boto3.client("dynamodb").put_item(TableName=CONFIG, Item=begun)
 
 
