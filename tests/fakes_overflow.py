@@ -20,6 +20,7 @@ from penstock.domain.overflow import (
     Stored,
     Turn,
     appended_place,
+    is_stored,
     name_of,
     parked_place,
     unknown,
@@ -32,13 +33,16 @@ class MemoryOverflow:
     """`marks` are the keys that have an overflowing lane, by owner: the names of the queues.
 
     `turns` are destinations' turns: when the next is, and when a lane was last opened; `reached` which lane of each of
-    its queues was looked at last. Lanes (`LANE`), jobs and marks expire, once somebody says `expire`.
+    its queues was looked at last. Lanes (`LANE`), jobs and marks expire, once somebody says `expire`. `whole` says up
+    to which numbers all jobs are stored that were parked, and that were appended.
     """
 
     clock: Callable[[], float]
     states: dict[LaneKey, LaneState] = field(default_factory=dict)
     jobs: dict[LaneKey, dict[str, tuple[str, str]]] = field(default_factory=lambda: defaultdict(dict))
     marks: dict[Owner, set[str]] = field(default_factory=lambda: defaultdict(set))
+    whole: dict[LaneKey, tuple[int, int]] = field(default_factory=lambda: defaultdict(lambda: (0, 0)))
+    leaves_first: bool = False
     recent: dict[LaneKey, list[str]] = field(default_factory=lambda: defaultdict(list))
     owners: dict[LaneKey, Owner] = field(default_factory=dict)
     expires: dict[tuple[LaneKey, str], float] = field(default_factory=dict)
@@ -67,10 +71,15 @@ class MemoryOverflow:
         known = self.states.get(lane)
         if known is None:
             return False
+        parked, whole = self.whole[lane]
+        tail = known.tail + len(jobs)
+        self.states[lane] = known._replace(tail=tail, touched_at=self.clock())
+        self.remove(lane, [appended_place(number) for number in range(whole + 1, known.tail + 1)])
         new = unknown(jobs, self.recent[lane])
-        self.states[lane] = known._replace(tail=known.tail + len(jobs), touched_at=self.clock())
-        for number, job in enumerate(new, known.tail + len(jobs) - len(new) + 1):
-            self._put(lane, appended_place(number), job)
+        self._put_all(lane, [(appended_place(number), job) for number, job in enumerate(new, tail - len(new) + 1)])
+        if lane not in self.states or self.states[lane].tail != tail:
+            raise StoreUnavailable("somebody else is storing")
+        self.whole[lane] = (self.whole[lane][0], tail)
         self.recent[lane] = [*self.recent[lane], *map(name_of, new)][-MOST_RECENT:]
         return True
 
@@ -78,9 +87,22 @@ class MemoryOverflow:
         known = self.states.get(lane)
         if known is None:
             raise StoreUnavailable("released")
-        self.states[lane] = LaneState(known.tail, known.parked + len(jobs), self.clock(), parking)
-        for number, job in enumerate(jobs, known.parked + 1):
-            self._put(lane, parked_place(parking, number), job)
+        number = known.parked + len(jobs)
+        self.states[lane] = LaneState(known.tail, number, self.clock(), parking)
+        left = range(self.whole[lane][0] + 1, known.parked + 1)
+        self.remove(lane, [parked_place(each, place) for each in (parking, known.parking) for place in left])
+        places = enumerate(jobs, known.parked + 1)
+        self._put_all(lane, [(parked_place(parking, place), job) for place, job in places])
+        if lane not in self.states or self.states[lane].parked != number:
+            raise StoreUnavailable("somebody else is storing")
+        self.whole[lane] = (number, self.whole[lane][1])
+
+    def _put_all(self, lane: LaneKey, placed: Sequence[tuple[str, Any]]) -> None:
+        """As the table does: in any order, and where `leaves_first` not all of them."""
+        for place, job in placed[1:] if self.leaves_first else placed:
+            self._put(lane, place, job)
+        if self.leaves_first:
+            raise StoreUnavailable("jobs are left unwritten")
 
     def _put(self, lane: LaneKey, place: str, job: Any) -> None:
         self.jobs[lane][place] = (job.id, job.body)
@@ -96,10 +118,14 @@ class MemoryOverflow:
         return found[:most]
 
     def state(self, lane: LaneKey) -> LaneState | None:
-        return self.states.get(lane)
+        known = self.states.get(lane)
+        return known and known._replace(is_whole=self.whole[lane] == (known.parked, known.tail))
 
     def stored(self, lane: LaneKey, most: int) -> list[Stored]:
-        return [Stored(place, *self.jobs[lane][place]) for place in sorted(self.jobs[lane])[:most]]
+        if lane not in self.states:
+            return []
+        places = [place for place in sorted(self.jobs[lane]) if is_stored(place, *self.whole[lane])]
+        return [Stored(place, *self.jobs[lane][place]) for place in places[:most]]
 
     def count(self, workspace: str, destination: str, most: int) -> int:
         lanes = [lane for lane in self.states if lane[:2] == (workspace, destination)]
@@ -118,7 +144,7 @@ class MemoryOverflow:
         return True
 
     def _drop(self, lane: LaneKey) -> None:
-        for kept in (self.states, self.recent, self.owners, self.renewed_to):
+        for kept in (self.states, self.whole, self.recent, self.owners, self.renewed_to):
             kept.pop(lane, None)  # type: ignore[attr-defined]
         self.expires.pop((lane, LANE), None)
 

@@ -17,11 +17,13 @@ from penstock.domain.dedup import Claims, KeyState, Known, Owner, Wanted
 from penstock.domain.event import iso
 from penstock.domain.job import decode_job
 from penstock.domain.letters import Letter, encode_letter
+from penstock.domain.overflow import LaneKey
 from penstock.steps.deliver import Message
 from penstock.steps.fan_out import Message as Outgoing
 from penstock.steps.keep_burials import KeepBurials
 from tests.simulation.fifo import Held
 from tests.simulation.lambdas import Instance, Invocation
+from tests.simulation.overflowing import Overflowing
 from tests.simulation.promises import BOOKS, LOST, REORDERED, REPEATED
 from tests.simulation.restless import Restless
 from tests.simulation.stream import Kept
@@ -313,6 +315,21 @@ class _SeemsEmpty:
         return 0
 
 
+class ShowsHalfOfWhatIsStored(Overflowing):
+    """Whatever is in the overflow goes back, whether or not what was appended before it is there yet."""
+
+    breaks = REORDERED
+
+    def _make_stores(self) -> None:
+        super()._make_stores()
+        self.overflow.whole = _Everything()  # type: ignore[assignment]
+
+
+class _Everything(dict[LaneKey, tuple[int, int]]):
+    def __getitem__(self, lane: LaneKey) -> tuple[int, int]:
+        return 10**12, 10**12
+
+
 MORE = (
     ForgetsThoseBehind,
     GoesOnWithoutAcknowledgement,
@@ -324,4 +341,5 @@ MORE = (
     NewKeyForEveryTry,
     TakesAQueueDownWithItsJobs,
     DoesNotWaitForWhatIsInHand,
+    ShowsHalfOfWhatIsStored,
 )

@@ -11,7 +11,7 @@ from penstock.domain.overflow import LaneKey
 from penstock.domain.routing import Route
 from penstock.domain.stream_record import StreamRecord
 from penstock.domain.webhook import Webhook
-from penstock.errors import StreamUnavailable
+from penstock.errors import StoreUnavailable, StreamUnavailable
 from tests.fakes_overflow import MemoryOverflow
 from tests.simulation.stream import Stream
 from tests.simulation.weather import Weather
@@ -55,11 +55,25 @@ class Config:
 
 
 class Outside(MemoryOverflow):
-    """Remembers every job that ever waited there, by destination: it need not have been in a queue."""
+    """Remembers every job that ever waited there, by destination: it need not have been in a queue.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Jobs may be stored in any order and some of them later, or never, while others look at the lane.
+    """
+
+    def __init__(self, clock: Callable[[], float], weather: Weather) -> None:
         super().__init__(clock)
+        self._weather = weather
         self.ever: dict[str, list[str]] = defaultdict(list)
+
+    def _put_all(self, lane: LaneKey, placed: Sequence[tuple[str, Any]]) -> None:
+        throttle = self._weather.odds.throttle
+        late = [each for each in placed if self._weather.strikes(throttle)]
+        super()._put_all(lane, [each for each in placed if each not in late])
+        if late:
+            self._weather.clock.sleep(self._weather.between((0.05, 5.0)))
+            if self._weather.strikes(throttle):
+                raise StoreUnavailable("injected, half done")
+            super()._put_all(lane, late)
 
     def append(self, lane: LaneKey, jobs: Sequence[Any]) -> bool:
         is_taken = super().append(lane, jobs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.faults import MORE, SEVEN
+from tests.simulation.overflowing import Overflowing
 from tests.simulation.promises import BOOKS, LOST
 from tests.simulation.restless import Restless
 from tests.simulation.run import simulate
@@ -31,3 +32,7 @@ def test_none_of_these_seeds_fails_without_a_fault() -> None:
 def test_nothing_is_lost_and_the_books_balance_whatever_people_change_between_two_tries() -> None:
     found = [simulate(seed, Restless).broken for seed in range(2 * WITHIN)]
     assert [broken for broken in found if broken[BOOKS] or broken[LOST]] == []
+
+
+def test_lanes_that_are_often_stored_by_halves_keep_every_promise() -> None:
+    assert all(simulate(seed, Overflowing).is_good for seed in range(2 * WITHIN))

@@ -91,7 +91,7 @@ class World:
         self.queues = Queues(self.clock, on_taken=self._queued)
         self.receipts, self.progress = MemoryReceipts(), MemoryProgress()
         self.gates, self.letters, self.replays = MemoryGates(self.epoch_s), Letterbox(self.epoch_s), MemoryReplays()
-        self.overflow, self.rates = Outside(self.epoch_s), MemoryRates()
+        self.overflow, self.rates = Outside(self.epoch_s, self.weather), MemoryRates()
         self.gates.turns = self.overflow.due
         self.burials = MemoryBurials(self.gates, self.epoch_s)
         self.unfinished: dict[str, Unfinished] = {}

@@ -17,7 +17,7 @@ from penstock.domain.dedup import KeyState, Owner
 from penstock.domain.destinations import import_name
 from penstock.domain.gate import GateState
 from penstock.domain.job import encode_job, group_of
-from penstock.domain.overflow import PARKED_AFTER_S, LaneKey, Limits, QueueKey
+from penstock.domain.overflow import PARKED_AFTER_S, LaneKey, Limits, QueueKey, Stored
 from penstock.errors import QueueUnavailable, StoreUnavailable, Unavailable
 from penstock.steps import park_queue
 from penstock.steps.fan_out import Message
@@ -60,6 +60,33 @@ class Weather:
         return done
 
 
+class Half(MemoryOverflow):
+    """Now and then it stores some of the jobs that it is given, and not those before them."""
+
+    weather: Weather
+
+    def _put_all(self, lane: LaneKey, placed: Sequence[tuple[str, Any]]) -> None:
+        kept = [each for each in placed if self.weather.is_calm or self.weather.chance.random() > 0.15]
+        super()._put_all(lane, kept)
+        if len(kept) < len(placed):
+            raise StoreUnavailable("injected, half done")
+
+
+class Shows(Half):
+    """Shows what was not all stored."""
+
+    def stored(self, lane: LaneKey, most: int) -> list[Stored]:
+        return [Stored(place, *self.jobs[lane][place]) for place in sorted(self.jobs[lane])[:most]]
+
+
+class Leaves(Half):
+    """Leaves what was not all stored where it is."""
+
+    def remove(self, lane: LaneKey, places: Sequence[str]) -> None:
+        sent = {each.place for each in self.stored(lane, 10_000)}
+        super().remove(lane, [place for place in places if place in sent])
+
+
 class Stormy:
     def __init__(self, port: Any, weather: Weather, trouble: type[Exception]) -> None:
         self._port, self._weather, self._trouble = port, weather, trouble
@@ -88,12 +115,15 @@ class Pipe:
     imported: tuple[str, ...] = ()
     forgets_marks: bool = False
     keeps: type[KeepOverflow] = KeepOverflow
+    outside: type[Half] = Half
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
         self.weather = Weather(random.Random(self.seed + 1))
         self.world = World()
-        self.clock, self.memory = self.world.clock, self.world.waiting
+        self.clock = self.world.clock
+        self.memory = self.world.waiting = self.outside(self.clock)
+        self.memory.weather, self.world.gates.turns = self.weather, self.memory.due
         self.fifos = {URL: self.world.queue} | ({IMPORT_URL: self.world.equip_for_imports()} if self.imported else {})
         self.world.queues.at_once = 2
         self.overflow = Stormy(self.memory, self.weather, StoreUnavailable)
@@ -255,6 +285,13 @@ def test_a_key_that_forgets_its_mark_is_out_of_order_and_that_is_seen() -> None:
 
 def test_a_gate_that_opens_before_all_is_parked_lets_jobs_out_of_order_and_that_is_seen() -> None:
     assert out_of_order(keeps=Hasty) >= 3
+
+
+@pytest.mark.parametrize(("outside", "least"), [(Shows, 1), (Leaves, 3)])
+def test_what_was_half_stored_is_out_of_order_if_it_is_shown_or_left_and_that_is_seen(
+    outside: type[Half], least: int
+) -> None:
+    assert out_of_order(outside=outside) >= least
 
 
 def test_a_queue_that_is_not_deep_is_asked_for_its_depth_once_in_a_thousand_jobs() -> None:

@@ -1,8 +1,8 @@
 """The table `overflow`: lanes whose jobs wait outside their queue, and the marks of keys that have such lanes.
 
-A lane's item hands out numbers to jobs that are appended, and is there for as long as the lane overflows. It expires
-no later than its jobs and its key's mark, and all of them after the same time, unless they are renewed. A destination
-that may have lanes has turns.
+A lane's item hands out numbers to jobs, says up to which of them all are stored, and is there for as long as the lane
+overflows. It expires no later than its jobs and its key's mark, and all of them after the same time, unless they are
+renewed. A destination that may have lanes has turns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock import tables
-from penstock.adapters.overflow_table_items import LANE, Item, Items, ask_if, key, number
+from penstock.adapters.overflow_table_items import IS_THERE, LANE, Item, Items, ask_if, key, number
 from penstock.adapters.overflow_table_turns import Turns
 from penstock.domain.dedup import Owner
 from penstock.domain.overflow import (
@@ -25,6 +25,7 @@ from penstock.domain.overflow import (
     Stored,
     Turn,
     appended_place,
+    is_stored,
     name_of,
     parked_place,
     unknown,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEPT = "SET expires_at = :expires"
+APPENDED, PARKED = "tail", "parked"  # a lane's counters: how many numbers each has handed out
+WHOLE = {APPENDED: "tail_whole", PARKED: "parked_whole"}  # up to which of them all are stored
 LANES_COUNTED = 1_000
 
 
@@ -93,26 +96,30 @@ class OverflowTable:
         """Store jobs behind all that are there; False where the lane does not overflow any more.
 
         Those of the last that were stored are not again: a batch that fails for another queue's sake may come for days.
+        Nobody sees any of them before all are stored: where that fails they come again, and get other numbers.
         """
-        found = self._numbers(lane, "tail", len(jobs))
+        found = self._numbers(lane, APPENDED, len(jobs))
         if found is None:
             return False
+        self._items.remove(lane, [appended_place(place) for place in _abandoned(found, APPENDED, len(jobs))])
         recent = found.get("recent", {}).get("S", "").split()
         new = unknown(jobs, recent)
-        first = int(found["tail"]["N"]) - len(new) + 1
-        self._put(lane, [(appended_place(place), job) for place, job in enumerate(new, first)])
-        if new:
-            known = {":recent": {"S": " ".join([*recent, *map(name_of, new)][-MOST_RECENT:])}}
-            self._items.update(lane, LANE, "SET #recent = :recent", known, names={"#recent": "recent"})
+        last = _count(found, APPENDED)
+        self._put(lane, [(appended_place(place), job) for place, job in enumerate(new, last - len(new) + 1)])
+        self._finish(lane, APPENDED, last, [*recent, *map(name_of, new)][-MOST_RECENT:])
         return True
 
     def park(self, lane: LaneKey, parking: int, jobs: Sequence[Job]) -> None:
         """Store jobs that were in the queue: before all that are there, but behind those of the same parking."""
-        found = self._numbers(lane, "parked", len(jobs), parking)
+        found = self._numbers(lane, PARKED, len(jobs), parking)
         if found is None:
             raise StoreUnavailable("DynamoDB: a lane was released while it was parked")
-        first = int(found["parked"]["N"]) - len(jobs) + 1
-        self._put(lane, [(parked_place(parking, place), job) for place, job in enumerate(jobs, first)])
+        left = _abandoned(found, PARKED, len(jobs))
+        parkings = {parking, _count(found, "parking_before")}
+        self._items.remove(lane, [parked_place(each, place) for each in parkings for place in left])
+        last = _count(found, PARKED)
+        self._put(lane, [(parked_place(parking, place), job) for place, job in enumerate(jobs, last - len(jobs) + 1)])
+        self._finish(lane, PARKED, last)
 
     def lanes(self, workspace: str, destination: str, most: int, after: str = "") -> list[LaneKey]:
         """Lanes of a destination that overflow, by their groups, so many at most of those behind `after`."""
@@ -127,14 +134,20 @@ class OverflowTable:
             tail=int(found["tail"]["N"]),
             parked=int(found["parked"]["N"]),
             touched_at=float(found["touched_at"]["N"]),
-            parking=int(found.get("parking", {"N": "0"})["N"]),
+            parking=_count(found, "parking"),
+            is_whole=all(_whole(found, each) == _count(found, each) for each in WHOLE),
         )
 
     def stored(self, lane: LaneKey, most: int) -> list[Stored]:
-        """The jobs that go back to the queue next, in order."""
+        """The jobs that go back to the queue next, in order; none of those that somebody is storing, or never ended to."""
+        found = self._items.lane(lane)
+        if found is None:
+            return []
+        parked, appended = (_whole(found, each) for each in (PARKED, APPENDED))
+        jobs = (item for item in self._items.jobs(lane) if is_stored(item["sk"]["S"], parked, appended))
         return [
             Stored(item["sk"]["S"], item["id"]["S"], zlib.decompress(item["body"]["B"]).decode())
-            for item in islice(self._items.jobs(lane), most)
+            for item in islice(jobs, most)
         ]
 
     def count(self, workspace: str, destination: str, most: int) -> int:
@@ -193,11 +206,24 @@ class OverflowTable:
 
     def _numbers(self, lane: LaneKey, counter: str, count: int, parking: int | None = None) -> Item | None:
         """The lane's item with so many new numbers; None where there is no such lane."""
-        sets, values = "touched_at = :now", {":now": number(self._clock()), ":count": number(count)}
+        sets = "touched_at = :now, #whole = if_not_exists(#whole, #counter)"
+        values = {":now": number(self._clock()), ":count": number(count)}
         if parking is not None:
-            sets, values = f"{sets}, parking = :parking", values | {":parking": number(parking)}
-        change = f"SET {sets} ADD #counter :count"
-        return self._items.update(lane, LANE, change, values, names={"#counter": counter}, returns="ALL_NEW")
+            sets += ", parking_before = if_not_exists(parking, :parking), parking = :parking"
+            values |= {":parking": number(parking)}
+        names = {"#counter": counter, "#whole": WHOLE[counter]}
+        return self._items.update(lane, LANE, f"SET {sets} ADD #counter :count", values, names=names, returns="ALL_NEW")
+
+    def _finish(self, lane: LaneKey, counter: str, last: int, recent: Sequence[str] | None = None) -> None:
+        """All up to the number `last` is stored, unless somebody got numbers since: then what we have stored is void."""
+        values, names = {":last": number(last)}, {"#counter": counter, "#whole": WHOLE[counter]}
+        change = "SET #whole = :last"
+        if recent:
+            change, names = f"{change}, #recent = :recent", names | {"#recent": "recent"}
+            values |= {":recent": {"S": " ".join(recent)}}
+        is_last = f"{IS_THERE} AND #counter = :last"
+        if self._items.update(lane, LANE, change, values, names=names, condition=is_last) is None:
+            raise StoreUnavailable("DynamoDB: somebody else is storing jobs of a lane, or it was given up")
 
     def _put(self, lane: LaneKey, jobs: Sequence[tuple[str, Job]]) -> None:
         expires = {"expires_at": self._expiry()}
@@ -221,6 +247,19 @@ class OverflowTable:
         if not is_new:
             request["ConditionExpression"] = "attribute_exists(#mark)"
         ask_if(lambda: self._client.update_item(TableName=self._keys_table, **request))
+
+
+def _count(item: Item, name: str) -> int:
+    return int(item.get(name, {"N": "0"})["N"])
+
+
+def _whole(item: Item, counter: str) -> int:
+    return _count(item, WHOLE[counter] if WHOLE[counter] in item else counter)
+
+
+def _abandoned(item: Item, counter: str, count: int) -> range:
+    """The numbers that were handed out before the last so many, and whose jobs nobody ended to store."""
+    return range(_whole(item, counter) + 1, _count(item, counter) - count + 1)
 
 
 def _owner_in(item: Item, lane: LaneKey) -> Owner:

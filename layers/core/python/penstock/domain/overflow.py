@@ -21,6 +21,7 @@ EXPIRES_AFTER_S = 60 * 86_400.0  # what nobody renews: more than four times as l
 RENEWED_BEFORE_S = 30 * 86_400.0  # what still waits; so long may the gatekeeper be away
 RENEWED_EVERY_S = 86_400.0  # that it is looked for
 HOLE_AFTER_S = 300.0  # a number whose job is not there by then never gets one
+APPENDED = "1#"  # what the places of appended jobs begin with
 
 
 class Limits(NamedTuple):
@@ -64,13 +65,15 @@ class Stored(NamedTuple):
 class LaneState(NamedTuple):
     """How many jobs were ever appended and parked, when the last of them was, in epoch seconds, and by which parking.
 
-    A parking is one time for which a gate is shut: it is named by when that began, in epoch milliseconds.
+    A parking is one time for which a gate is shut: it is named by when that began, in epoch milliseconds. A lane is not
+    whole while somebody stores jobs in it, or died of that.
     """
 
     tail: int
     parked: int
     touched_at: float
     parking: int = 0
+    is_whole: bool = True
 
 
 class Turn(NamedTuple):
@@ -115,17 +118,23 @@ def parked_place(parking: int, number: int) -> str:
 
 
 def appended_place(number: int) -> str:
-    return f"1#{number:012d}"
+    return f"{APPENDED}{number:012d}"
+
+
+def is_stored(place: str, parked: int, appended: int) -> bool:
+    """Whether a place is one of those up to which all jobs are stored, by their numbers."""
+    number = int(place.rpartition("#")[2])
+    return number <= (appended if place.startswith(APPENDED) else parked)
 
 
 def is_drained(state: LaneState, last: str | None, now: float) -> bool:
     """Whether a lane may be given up: `last` is the place of the last job that the queue has got, None for none.
 
-    Either that was the last that was appended, or nothing is stored and whoever had a number for something is gone.
+    Either that was the last that was appended, or nothing is stored, and whoever was storing something is gone.
     """
-    if state.tail and last == appended_place(state.tail):
-        return True
-    return last is None and (now - state.touched_at >= HOLE_AFTER_S or not (state.tail or state.parked))
+    if state.is_whole:
+        return last is None or last == appended_place(state.tail)
+    return last is None and now - state.touched_at >= HOLE_AFTER_S
 
 
 @dataclass

@@ -88,7 +88,7 @@ def refill(queue: QueueKey, ports: Ports, after: str = "") -> bool:
         return False
     if ports.queues.waiting(queue.url) < ports.limits.refilled_below:
         lanes = _next_lanes(first, after, ports.overflow)
-        seen = {lane: ports.overflow.state(lane) for lane in lanes}
+        seen = {lane: ports.overflow.state(lane) for lane in lanes}  # before its jobs: it has no more than these
         lines = [_Line(lane, ports.overflow.stored(lane, ports.limits.refilled_at_once)) for lane in lanes]
         try:
             while call := _next_call(line for line in lines if line.is_waiting):

@@ -67,7 +67,7 @@ class Spill:
     def append(self, lane: LaneKey, owner: Owner, key: KeyState, jobs: Sequence[Job]) -> int:
         """How many of the jobs, from the first on, the overflow has; the others go to the queue.
 
-        Raises `StoreUnavailable`: then some may be there, and are again after a replay, which the queue absorbs.
+        Raises `StoreUnavailable`: after a replay those that are there already are not stored again.
         """
         if lane.destination not in key.over:
             self._overflow.open(lane, owner)
