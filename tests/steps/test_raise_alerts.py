@@ -214,6 +214,20 @@ def test_a_recovery_that_nobody_was_alarmed_of_is_told_to_nobody(world: World) -
     assert world.pass_minute() == []
 
 
+def test_where_an_alarm_was_given_up_its_recovery_is_told_to_nobody_and_the_next_alarm_is(world: World) -> None:
+    alert = world.make()
+    shut(world)
+    world.answer = Answer(500)
+    for _ in range(90):
+        world.pass_minute()
+    world.gate, world.answer = Gate(), Answer(200)
+    assert world.pass_minute() == []
+    shut(world)
+    assert world.pass_minute() == [("alert.raised", f"{alert}#2#raised")]
+    world.gate = Gate()
+    assert world.pass_minute() == [("alert.recovered", f"{alert}#2#recovered")]
+
+
 def test_two_that_look_at_once_tell_once(world: World) -> None:
     world.make()
     shut(world)

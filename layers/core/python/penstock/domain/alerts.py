@@ -110,13 +110,18 @@ class AlertList(Struct, frozen=True):
 
 
 class AlertState(Struct, frozen=True):
-    """What became of a rule: its present incident by number, and whether its last change was told."""
+    """What became of a rule: its present incident by number, and whether its last change was told, or given up."""
 
     is_raised: bool = False
     incident: int = 0
     since: float = 0.0
     is_told: bool = True
     value: float | None = None
+    is_given_up: bool = False
+
+    @property
+    def is_to_be_told(self) -> bool:
+        return not (self.is_told or self.is_given_up)
 
 
 class Key(NamedTuple):
@@ -234,8 +239,8 @@ def judged(alert: Alert, state: AlertState, measured: Measured, now: float) -> A
     """
     value, is_wrong = _measured(alert, measured)
     if is_wrong is None or is_wrong == state.is_raised:
-        late = not state.is_told and now - state.since > TOLD_WITHIN_S
-        return msgspec.structs.replace(state, is_told=True) if late else state
+        late = state.is_to_be_told and now - state.since > TOLD_WITHIN_S
+        return msgspec.structs.replace(state, is_given_up=True) if late else state
     if is_wrong:
         return AlertState(True, state.incident + 1, now, is_told=False, value=value)
     return AlertState(False, state.incident, now, is_told=not state.is_told, value=value)

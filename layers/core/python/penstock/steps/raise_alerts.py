@@ -113,7 +113,7 @@ def _looked_at(turn: Turn, read: dict[tuple[str, str, int], Reading], ports: Por
     after = alerts.judged(alert, turn.state, _measured(read[of]), ports.clock())
     if after != turn.state:
         ports.watched.save(turn, after)
-    return None if after.is_told else _told(turn, alert, item, after, ports)
+    return _told(turn, alert, item, after, ports) if after.is_to_be_told else None
 
 
 def _measured(reading: Reading) -> Measured:
