@@ -79,6 +79,9 @@ class MemoryAlerts:
         found = sorted((at, key, state) for key, (state, at) in self.rules.items() if at <= now)
         return [Turn(key, state, repr(at)) for at, key, state in found[:most]]
 
+    def due_of(self, workspace: str, destination: str, now: float) -> list[Turn]:
+        return [turn for turn in self.due(now, len(self.rules)) if turn.key[:2] == (workspace, destination)]
+
     def take(self, turn: Turn, next_at: float) -> Turn:
         self._require(turn)
         state, _ = self.rules[turn.key]

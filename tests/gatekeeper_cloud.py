@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 
 from functions.gatekeeper.handler import handler as gatekeeper
+from penstock.adapters.chores import chore_in
 from penstock.adapters.gate_table import GateTable
 from penstock.wiring import fanout as fanout_wiring
 from penstock.wiring import gatekeeper as wiring
@@ -35,14 +36,30 @@ def cloud_with_gatekeeper() -> Iterator[Cloud]:
 
 
 def _forget_wiring() -> None:
-    for each in (wiring.given, wiring.ports, wiring._store, wiring._delivering, fanout_wiring.ports):
+    ours = (wiring.ports, wiring._store, wiring._delivering, wiring.alert_ports, wiring.quota_ports, wiring.count_ports)
+    for each in (wiring.given, *ours, fanout_wiring.ports):
         each.cache_clear()
+
+
+def do(*chores: tuple[str, str]) -> None:
+    """A batch of chores is done."""
+    bodies = [json.dumps({"workspace": workspace, "destination": what}) for workspace, what in chores]
+    answer = gatekeeper({"Records": [{"body": body} for body in bodies]}, Context())
+    assert answer == {"batchItemFailures": []}
+
+
+def wake() -> list[tuple[str, str]]:
+    """The scheduler wakes the gatekeeper; the chores that it sends."""
+    assert gatekeeper({"tick": True}, Context()) == {}
+    sqs = boto3.client("sqs", region_name=REGION)
+    url = sqs.get_queue_url(QueueName="penstock-test-chores")["QueueUrl"]
+    found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    return [chore_in(each["Body"]) for each in found]
 
 
 def tend(cloud: Cloud) -> Any:
     """What a chore has done; the gate then."""
-    body = json.dumps({"workspace": cloud.tenant.id, "destination": cloud.destination})
-    gatekeeper({"Records": [{"body": body}]}, Context())
+    do((cloud.tenant.id, cloud.destination))
     return book().read(cloud.tenant.id, cloud.destination)
 
 

@@ -94,6 +94,38 @@ def test_the_longest_waiting_come_first_and_so_many_at_most(watched: Any, clock:
     assert [turn.key for turn in watched.due(NOW + 100, 1)] == [OTHER]
 
 
+def test_a_destinations_rules_have_their_turns_by_themselves(watched: Any, clock: Clock) -> None:
+    neighbour, twin = KEY._replace(destination="dst_other0000000"), KEY._replace(workspace="ws_other0000000")
+    watched.watch(OTHER)
+    for key in (KEY, neighbour, twin):
+        clock.now += 1
+        watched.watch(key)
+    assert watched.due_of(WORKSPACE, DESTINATION, NOW + 59) == []
+    assert [turn.key for turn in watched.due_of(WORKSPACE, DESTINATION, NOW + 60)] == [OTHER]
+    (other, mine) = watched.due_of(WORKSPACE, DESTINATION, NOW + 100)
+    assert (other.key, mine.key) == (OTHER, KEY)
+    watched.take(other, NOW + 200)
+    assert watched.due_of(WORKSPACE, DESTINATION, NOW + 100) == [mine]
+
+
+def test_more_rules_have_their_turns_than_one_answer_holds(tables: None, clock: Clock) -> None:
+    class Short:
+        """DynamoDB, whose answers have two items at most."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(dynamodb(), name)
+
+        def query(self, **asked: Any) -> Any:
+            return dynamodb().query(**asked, Limit=2)
+
+    table = AlertTable(Short(), GATES, clock)  # type: ignore[arg-type]
+    for number in range(5):
+        table.watch(KEY._replace(alert=f"alr_{number:012d}"))
+        clock.now += 1
+    assert [len(table.due(NOW + 100, most)) for most in (3, 5, 10)] == [3, 5, 5]
+    assert len(table.due_of(WORKSPACE, DESTINATION, NOW + 100)) == 5
+
+
 def test_what_is_forgotten_has_no_turn_any_more(watched: Any) -> None:
     watched.watch(KEY)
     (turn,) = watched.due(NOW + 60, 10)

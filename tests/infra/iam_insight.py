@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from itertools import count
@@ -50,6 +51,8 @@ def alerts(call: Call, control: Call, token: str, workspace: str, destination: s
     orphaned(workspace, destination)
     failed_ago(300.0, workspace, destination)
     call("gatekeeper", {"tick": True})
+    body = json.dumps({"workspace": workspace, "destination": f"alerts#{destination}"})
+    call("gatekeeper", {"Records": [{"body": body}]})
     found = control("GET", one, token, destination_id=destination, alert_id=alert)
     assert found["is_raised"], found
     control("DELETE", one, token, destination_id=destination, alert_id=doomed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ from penstock.domain.health import RateView
 from penstock.errors import QueueUnavailable
 from penstock.steps import keep_alerts, read_health
 from penstock.steps.keep_alerts import AlertWorks
-from penstock.steps.raise_alerts import Ports, raise_alerts
+from penstock.steps.raise_alerts import EVERY_S, LANE_S, LANES, Ports, raise_alerts, tick
+from penstock.steps.watch_gate import Chore
 from tests.builders_pipeline import DESTINATION, WORKSPACE
 from tests.fakes_control import Hub
 from tests.fakes_health import MemoryAlerts, MemoryMinutes
@@ -48,6 +49,8 @@ class World:
     jobs: int = 0
     answer: Answer = field(default_factory=lambda: Answer(200))
     told: list[dict[str, Any]] = field(default_factory=list)
+    chores: list[Chore] = field(default_factory=list)
+    hangs_s: float = 0.0
     crash: bool = False
 
     def __post_init__(self) -> None:
@@ -62,7 +65,7 @@ class World:
     def ports(self) -> Ports:
         books = read_health.Books(self.receipts, self.minutes, self.hub.clock)  # type: ignore[arg-type]
         health = read_health.Ports(books, self, MemoryOverflow(self.hub.clock), self, self)
-        return Ports(self.watched, self.hub.store, health, self, self, self.hub.clock)
+        return Ports(self.watched, self.hub.store, health, self, self, self, self.hub.clock)
 
     def waiting(self, queue_url: str) -> int:
         if self.jobs < 0:
@@ -81,23 +84,44 @@ class World:
         self.told.append(notice | {"to": url})
         if self.crash:
             raise Crash
+        self.hub.clock.now += self.hangs_s
         return self.answer
 
     def publish(self, topic: str, subject: str, message: str) -> bool:
         self.told.append(msgspec.json.decode(message) | {"to": topic})
         return True
 
-    def make(self, **fields: Any) -> str:
+    def send(self, chores: Sequence[Chore]) -> None:
+        self.chores += chores
+
+    def make(self, workspace: str = WORKSPACE, destination: str = DESTINATION, **fields: Any) -> str:
         wanted = {"name": "Shut", "metric": "gate", "webhook": URL} | fields
-        caller = msgspec.structs.replace(self.hub.caller, workspace_id=WORKSPACE)
-        return keep_alerts.create_alert(self.works, caller, DESTINATION, NewAlert(**wanted)).id
+        caller = msgspec.structs.replace(self.hub.caller, workspace_id=workspace)
+        return keep_alerts.create_alert(self.works, caller, destination, NewAlert(**wanted)).id
+
+    def make_destinations(self, workspace: str, count: int) -> list[str]:
+        made = [f"dst_{number:012d}" for number in range(count)]
+        items = [msgspec.structs.replace(destination(), workspace_id=workspace, id=each) for each in made]
+        self.hub.store.commit([Create(each) for each in items], None)
+        return made
 
     def pass_minute(self, seconds: float = 60.0) -> list[tuple[str, str]]:
         """What was told in a minute."""
         self.hub.clock.now += seconds
         before = len(self.told)
-        raise_alerts(self.ports)
+        self.look()
         return [(notice["type"], notice["id"]) for notice in self.told[before:]]
+
+    def look(self) -> float:
+        """The tick sends chores, which are done side by side; how long the longest of them takes."""
+        tick(self.ports)
+        chores, self.chores = self.chores, []
+        now, longest = self.hub.clock.now, 0.0
+        for chore in chores:
+            raise_alerts(chore.workspace, chore.destination, self.ports)
+            longest = max(longest, self.hub.clock.now - now)
+            self.hub.clock.now = now
+        return longest
 
     def fan_out(self, name: str) -> None:
         at = iso(self.hub.clock())
@@ -232,12 +256,57 @@ def test_two_that_look_at_once_tell_once(world: World) -> None:
     world.make()
     shut(world)
     world.hub.clock.now += 60
-    due = world.watched.due
-    seen = due(world.hub.clock(), 10)
-    raise_alerts(world.ports)
-    world.watched.due = lambda now, most: seen  # type: ignore[method-assign]
-    raise_alerts(world.ports)
+    seen = world.watched.due_of(WORKSPACE, DESTINATION, world.hub.clock())
+    world.look()
+    world.watched.due_of = lambda *of: seen  # type: ignore[method-assign]
+    raise_alerts(WORKSPACE, f"alerts#{DESTINATION}", world.ports)
     assert len(world.told) == 1
+
+
+def test_one_workspaces_hanging_webhooks_delay_no_others_alarm(world: World) -> None:
+    other = "ws_hanging000000"
+    for each in world.make_destinations(other, 12):
+        for number in range(10):
+            world.make(other, each, webhook=f"https://hanging.example/{number}")
+    world.make()
+    shut(world)
+    world.hub.clock.now += EVERY_S
+    world.hangs_s = 5.0
+    longest = world.look()
+    assert [notice["workspace"] for notice in world.told].count(WORKSPACE) == 1
+    assert longest <= LANE_S + world.hangs_s
+
+
+def test_a_workspaces_rules_have_a_few_lanes_at_most(world: World) -> None:
+    other = "ws_busy000000000"
+    made = world.make_destinations(other, 50)
+    for each in made:
+        world.make(other, each)
+    world.hub.clock.now += EVERY_S
+    tick(world.ports)
+    assert len(world.chores) == LANES
+    named = [each for chore in world.chores for each in chore.destination.removeprefix("alerts#").split(",")]
+    assert sorted(named) == made
+
+
+def test_what_a_lane_did_not_come_to_goes_first_in_the_next(world: World) -> None:
+    for number in range(9):
+        world.make(webhook=f"https://example.com/{number}")
+    shut(world)
+    world.answer, world.hangs_s = Answer(500), 5.0
+    for _ in range(2):
+        world.hub.clock.now += EVERY_S
+        world.look()
+    assert len({notice["to"] for notice in world.told}) == 9
+
+
+def test_every_rule_of_the_hub_is_looked_at_every_minute(world: World) -> None:
+    workspaces = [f"ws_{number:012d}" for number in range(40)]
+    for workspace in workspaces:
+        for each in world.make_destinations(workspace, 5):
+            world.make(workspace, each)
+    shut(world)
+    assert len(world.pass_minute()) == 200
 
 
 def test_a_disabled_rule_is_watched_and_tells_nothing(world: World) -> None:

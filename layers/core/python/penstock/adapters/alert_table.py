@@ -6,8 +6,9 @@ looks into. A turn is taken by moving `attend_at` on, on condition that it is wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -47,15 +48,31 @@ class AlertTable:
 
     def due(self, now: float, most: int) -> list[Turn]:
         """The longest waiting first. Raises `StoreUnavailable`."""
-        answer = self._asked(
-            "query",
-            TableName=self._table,
-            IndexName=tables.GATES_BY_ATTENTION,
-            KeyConditionExpression="attention = :alerts AND attend_at <= :now",
-            ExpressionAttributeValues={":alerts": {"S": ATTENTION}, ":now": {"S": _moment(now)}},
-            Limit=most,
-        )
-        return [_turn(item) for item in answer["Items"]]
+        asked = {
+            "IndexName": tables.GATES_BY_ATTENTION,
+            "KeyConditionExpression": "attention = :alerts AND attend_at <= :now",
+            "ExpressionAttributeValues": {":alerts": {"S": ATTENTION}, ":now": {"S": _moment(now)}},
+        }
+        return list(islice(self._query(asked), most))
+
+    def due_of(self, workspace: str, destination: str, now: float) -> list[Turn]:
+        """Those of one destination, the longest waiting first. Raises `StoreUnavailable`."""
+        asked = {
+            "KeyConditionExpression": "#owner = :owner AND begins_with(sk, :alert)",
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": {":owner": _owner(workspace, destination), ":alert": {"S": ALERT}},
+            "ConsistentRead": True,
+        }
+        return sorted((turn for turn in self._query(asked) if turn.at <= _moment(now)), key=lambda turn: turn.at)
+
+    def _query(self, asked: Mapping[str, Any]) -> Iterator[Turn]:
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._asked("query", TableName=self._table, **asked, **start)
+            yield from map(_turn, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def take(self, turn: Turn, next_at: float) -> Turn:
         """Raises `StoreChanged` where another was faster, and `StoreUnavailable`."""
@@ -99,8 +116,11 @@ class AlertTable:
 
 
 def _item_key(key: Key) -> dict[str, Any]:
-    owner = tables.owner(key.workspace, key.destination) + BESIDE
-    return {"owner": {"S": owner}, "sk": {"S": ALERT + key.alert}}
+    return {"owner": _owner(key.workspace, key.destination), "sk": {"S": ALERT + key.alert}}
+
+
+def _owner(workspace: str, destination: str) -> dict[str, str]:
+    return {"S": tables.owner(workspace, destination) + BESIDE}
 
 
 def _turn(item: Mapping[str, Any]) -> Turn:

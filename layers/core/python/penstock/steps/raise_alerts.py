@@ -1,12 +1,15 @@
 """Raise alerts: look at the rules whose turn it is, and tell of those that have become wrong, or right again.
 
-A rule's turn is taken by a conditional write before it is looked at, so of two who look at once one goes on. Its change
-is written before it is told and marked told after: a crash between repeats the notice, under the same id.
+The tick sends chores for the destinations whose rules are due, at most a few lanes for each workspace: one whose
+webhooks hang keeps up its own. A rule's turn is taken by a conditional write before it is looked at, so of two who look
+at once one goes on, and what no lane came to is due at the next tick. Its change is written before it is told and
+marked told after: a crash between repeats the notice, under the same id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -21,12 +24,16 @@ from penstock.domain.gate import GateState
 from penstock.errors import StoreChanged, Unavailable
 from penstock.steps import read_health
 from penstock.steps.read_health import Reading
+from penstock.steps.watch_gate import Chore, Chores
 
 I = TypeVar("I", bound=Item)  # noqa: E741
 
 EVERY_S = 60.0
-MOST_AT_ONCE = 100
-MOST_S = 40.0
+MOST_DUE = 50_000  # rules of one tick; the rest is still due at the next
+LANES = 3  # of a workspace
+MOST_IN_LANE = 500  # destinations
+LANE_S = 20.0  # from then on a lane begins nothing: it is over when the next tick sends others
+ALERTS = "alerts#"  # what a chore's destination begins with, where it names a lane of them
 HEADERS = {"Content-Type": "application/json", "User-Agent": "Penstock/1.0"}
 
 
@@ -35,6 +42,9 @@ class Watched(Protocol):
 
     def due(self, now: float, most: int) -> Sequence[Turn]:
         """The longest waiting first."""
+
+    def due_of(self, workspace: str, destination: str, now: float) -> Sequence[Turn]:
+        """Those of one destination, the longest waiting first."""
 
     def take(self, turn: Turn, next_at: float) -> Turn:
         """The turn is the caller's. Raises `StoreChanged` where another was faster."""
@@ -70,6 +80,7 @@ class Ports:
     health: read_health.Ports
     tool: Tool
     topics: Topics
+    chores: Chores
     clock: Callable[[], float]
 
 
@@ -80,12 +91,36 @@ class Told(NamedTuple):
     is_taken: bool
 
 
-def raise_alerts(ports: Ports) -> list[Told]:
-    """Look at the rules whose turn it is, as many as there is time for. Raises `StoreUnavailable`."""
-    until = ports.clock() + MOST_S
-    read: dict[tuple[str, str, int], Reading] = {}
-    told = []
-    for turn in ports.watched.due(ports.clock(), MOST_AT_ONCE):
+def tick(ports: Ports) -> int:
+    """Chores for the destinations that have rules whose turn it is; how many there are. Raises `Unavailable`."""
+    waiting: dict[str, dict[str, None]] = {}
+    for turn in ports.watched.due(ports.clock(), MOST_DUE):
+        waiting.setdefault(turn.key.workspace, {})[turn.key.destination] = None
+    chores = [Chore(workspace, what) for workspace, theirs in waiting.items() for what in _lanes(list(theirs))]
+    if chores:
+        ports.chores.send(chores)
+    return sum(map(len, waiting.values()))
+
+
+def _lanes(destinations: Sequence[str]) -> Iterator[str]:
+    for lane in range(min(LANES, len(destinations))):
+        yield ALERTS + ",".join(destinations[lane::LANES][:MOST_IN_LANE])
+
+
+def raise_alerts(workspace: str, lane: str, ports: Ports) -> list[Told]:
+    """Look at the rules of a lane's destinations whose turn it is, as many as there is time for."""
+    until = ports.clock() + LANE_S
+    told: list[Told] = []
+    for destination in lane.removeprefix(ALERTS).split(","):
+        with suppress(Unavailable):  # its turns come again
+            told += _raised(workspace, destination, until, ports)
+    return told
+
+
+def _raised(workspace: str, destination: str, until: float, ports: Ports) -> list[Told]:
+    told: list[Told] = []
+    read: dict[int, Reading] = {}
+    for turn in ports.watched.due_of(workspace, destination, ports.clock()) if ports.clock() <= until else ():
         if ports.clock() > until:
             break
         try:
@@ -96,7 +131,7 @@ def raise_alerts(ports: Ports) -> list[Told]:
     return told
 
 
-def _looked_at(turn: Turn, read: dict[tuple[str, str, int], Reading], ports: Ports) -> Told | None:
+def _looked_at(turn: Turn, read: dict[int, Reading], ports: Ports) -> Told | None:
     workspace, destination_id, alert_id = turn.key
     item = ports.store.find(Destination, workspace, destination_id)
     alert = ports.store.find(Alert, workspace, alerts.item_id(destination_id, alert_id))
@@ -105,12 +140,11 @@ def _looked_at(turn: Turn, read: dict[tuple[str, str, int], Reading], ports: Por
         return None
     if not alert.enabled:
         return None
-    of = (workspace, destination_id, alert.window_minutes)
-    if of not in read:
-        read[of] = read_health.read(item, alert.window_minutes, ports.health)
-    if not read[of].standing.is_whole and alert.metric != "gate":
+    reading = read.get(alert.window_minutes) or read_health.read(item, alert.window_minutes, ports.health)
+    read[alert.window_minutes] = reading
+    if not reading.standing.is_whole and alert.metric != "gate":
         return None  # what is not counted yet says nothing of now
-    after = alerts.judged(alert, turn.state, _measured(read[of]), ports.clock())
+    after = alerts.judged(alert, turn.state, _measured(reading), ports.clock())
     if after != turn.state:
         ports.watched.save(turn, after)
     return _told(turn, alert, item, after, ports) if after.is_to_be_told else None

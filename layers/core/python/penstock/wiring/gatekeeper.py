@@ -31,7 +31,7 @@ from penstock.wiring import burials, insight, quotas
 from penstock.wiring import deliver as delivering
 from penstock.wiring.deliver import given
 
-__all__ = ["alert_ports", "chore_in", "count_ports", "ports", "quota_ports"]
+__all__ = ["alert_ports", "chore_in", "count_ports", "ports", "quota_ports", "threads"]
 
 GATES_AT_ONCE = 10  # as many chores as a batch has
 LANES_AT_ONCE = 100  # a probe has ten jobs at most
@@ -41,7 +41,7 @@ CONFIG = Config(
     connect_timeout=2,
     read_timeout=5,
     retries={"total_max_attempts": 3, "mode": "standard"},
-    max_pool_connections=GATES_AT_ONCE,
+    max_pool_connections=2 * GATES_AT_ONCE,
 )
 
 
@@ -74,6 +74,12 @@ def _overflow(dynamodb: Any, sqs: Any) -> KeepOverflow:
 @cache
 def _store() -> ConfigStore:
     return ConfigStore(Place(given().config_table, given().audit_table, given().region))
+
+
+@cache
+def threads() -> ThreadPoolExecutor:
+    """For a batch's chores that are no gates': none of them waits for a probe, and no probe for them."""
+    return ThreadPoolExecutor(GATES_AT_ONCE)
 
 
 @cache

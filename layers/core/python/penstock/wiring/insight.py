@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from penstock.adapters.alert_table import AlertTable
 from penstock.adapters.alert_topics import AlertTopics
+from penstock.adapters.chores import ChoreQueue
 from penstock.adapters.claim_reader import ClaimReader
 from penstock.adapters.gate_table import GateTable
 from penstock.adapters.minute_table import MinuteTable
@@ -66,7 +67,7 @@ def alerts(dynamodb: Any, ledger: Ledger, given: Settings) -> AlertWorks:
 
 
 def watch(client: Callable[[str], Any], store: raise_alerts.Store, given: Settings) -> raise_alerts.Ports:
-    """For the gatekeeper's tick."""
+    """For the gatekeeper."""
     dynamodb = client("dynamodb")
     return raise_alerts.Ports(
         watched=AlertTable(dynamodb, given.gates_table, time.time),
@@ -74,6 +75,7 @@ def watch(client: Callable[[str], Any], store: raise_alerts.Store, given: Settin
         health=health(dynamodb, client("sqs"), given),
         tool=ToolHttp(NOTICE_TIMEOUT_S, given.allow_loopback),
         topics=AlertTopics(lambda: client("sns")),
+        chores=ChoreQueue(client("sqs"), given.chores_url),
         clock=time.time,
     )
 
