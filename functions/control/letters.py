@@ -156,4 +156,5 @@ def _filter(call: Call) -> LetterFilter:
         f"{name}_" if name == "from" else name: letter_index.time_in(call.query.get(name), name)
         for name in ("from", "to")
     }
-    return LetterFilter(kind=kind, **given, **times, include_replayed=True)  # type: ignore[arg-type]
+    wanted = LetterFilter(kind=kind, **given, **times, include_replayed=True)  # type: ignore[arg-type]
+    return letter_index.checked(wanted)

@@ -152,6 +152,27 @@ def test_a_query_that_means_nothing_is_refused(mine: Tenant, query: Json) -> Non
     assert (answer.status, answer.error["field"]) == (400, next(iter(query)))
 
 
+@pytest.mark.parametrize(
+    ("times", "field"),
+    [
+        ({"from": "0001-01-01T00:00:00+23:59"}, "from"),
+        ({"from": "9999-12-31T23:59:59-23:59"}, "from"),
+        ({"to": "9999-12-31T23:59:59-23:59"}, "to"),
+        ({"from": "2026-11-25T00:00:00Z", "to": "2026-11-24T00:00:00Z"}, "from"),
+        ({"from": "2026-11-25T12:00:00Z", "to": "2026-11-25T12:30:00+01:00"}, "from"),
+    ],
+)
+def test_times_that_no_letter_can_have_are_refused_of_lists_and_of_replays(
+    mine: Tenant, times: Json, field: str
+) -> None:
+    to = destination(mine)
+    answer = mine.call("GET", path(to), **times)
+    assert (answer.status, answer.error["code"], answer.error["field"]) == (400, "invalid_time", field)
+    answer = mine.call("POST", path(to, "replays"), {"filter": times})
+    assert (answer.status, answer.error["code"], answer.error["field"]) == (400, "invalid_time", f"filter.{field}")
+    assert tickets() == []
+
+
 def test_a_list_goes_on_page_by_page_and_its_cursor_is_good_for_nothing_else(mine: Tenant) -> None:
     to, other = destination(mine), destination(mine)
     keep(mine, to, *(refused(mine, number) for number in range(1, 6)))

@@ -190,6 +190,21 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def checked(wanted: LetterFilter, within: str = "") -> LetterFilter:
+    """The filter with its times in UTC, so that they can be compared and kept. Raises `Invalid`, of a field `within`."""
+    from_, to = _in_utc(wanted.from_, f"{within}from"), _in_utc(wanted.to, f"{within}to")
+    if from_ is not None and to is not None and from_ > to:
+        raise Invalid("invalid_time", f"{within}from is later than {within}to", f"{within}from")
+    return msgspec.structs.replace(wanted, from_=from_, to=to)
+
+
+def _in_utc(moment: datetime | None, field: str) -> datetime | None:
+    try:
+        return None if moment is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise Invalid("invalid_time", f"{field} is before the year 1 or after the year 9999 in UTC", field) from None
+
+
 def time_in(text: str | None, field: str) -> datetime | None:
     """A time that a query names. Raises `Invalid`."""
     found = None if text is None else instant(text)

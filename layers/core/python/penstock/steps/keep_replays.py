@@ -53,18 +53,19 @@ class Works:
 
 
 def begin_replay(works: Works, caller: Caller, destination_id: str, wanted: NewReplay) -> Replay:
-    """Raises `NotFound`, `Invalid` for a target that is none, `Conflict` for one that is disabled.
+    """Raises `NotFound`, `Invalid` for a target or a time that is none, `Conflict` for a target that is disabled.
 
     The ticket goes out first: a replay that anybody can see is worked on, whatever crashes.
     """
-    _require_letters(works, caller.workspace_id, destination_id, wanted.filter)
+    asked = letter_index.checked(wanted.filter, "filter.")
+    _require_letters(works, caller.workspace_id, destination_id, asked)
     target = _target(works, caller.workspace_id, wanted.to or destination_id)
     epoch_s, at = works.ledger.clock(), works.ledger.now()
     replay = Replay(
         workspace=caller.workspace_id,
         destination=destination_id,
         id=replays.new_id(epoch_s, works.ledger.chance(4)),
-        filter=_until(wanted.filter, epoch_s),
+        filter=_until(asked, epoch_s),
         target=target.id,
         created_at=at,
         updated_at=at,
