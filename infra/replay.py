@@ -13,7 +13,7 @@ from infra.work_queue import Work, add_work
 TIMEOUT_S = 60
 HIDDEN_S = 90  # with the time of a step less than the five minutes for which a queue knows its jobs again
 STEPS_AT_ONCE = 5
-NO_DEAD_TICKETS = "Every step puts a new ticket; what fails comes again until it works, or its replay is cancelled."
+NO_DEAD_TICKETS = "Every step puts a new ticket; what fails comes again until it works, for a day."
 
 
 def add_replay(stack: Stack, stage: Stage, maker: Maker, on: rights.Resources, given: Environments) -> None:

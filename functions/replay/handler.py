@@ -7,11 +7,13 @@ from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
 
+from penstock.domain.replays import Ticket
 from penstock.errors import Unavailable
-from penstock.steps.replay_letters import replay_letters
+from penstock.steps.replay_letters import BROKEN, GIVEN_UP, fail_replay, replay_letters
 from penstock.wiring.replay import ports, ticket_in
 
 MARGIN_S = 25.0  # a page of letters, each of which waits for its own acknowledgement
+MOST_RECEIVES = 960  # every 90 s: a step that fails for a day
 
 
 class Context(Protocol):
@@ -24,23 +26,32 @@ def logger() -> Logger:
 
 
 def handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Answers a batch of tickets: those whose step failed come again when their time-out ends."""
+    """Answers a batch of tickets: those for which something did not answer come again when their time-out ends."""
     return {
         "batchItemFailures": [
-            {"itemIdentifier": record["messageId"]}
-            for record in event["Records"]
-            if not _is_worked_on(record["body"], context)
+            {"itemIdentifier": record["messageId"]} for record in event["Records"] if not _is_done(record, context)
         ]
     }
 
 
-def _is_worked_on(body: str, context: Context) -> bool:
-    ticket = ticket_in(body)
+def _is_done(record: dict[str, Any], context: Context) -> bool:
+    ticket = ticket_in(record["body"])
+    receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
     try:
-        outcome = replay_letters(ticket, ports(), lambda: context.get_remaining_time_in_millis() > 1000 * MARGIN_S)
+        if receives > MOST_RECEIVES:
+            return _is_failed(ticket, GIVEN_UP)
+        _work_on(ticket, context)
     except Unavailable as error:
         logger().warning("not replayed", workspace=ticket.workspace, replay=ticket.replay, trouble=str(error))
         return False
+    except Exception:  # noqa: BLE001 - the outermost edge: the same ticket would break the same way for ever
+        logger().exception("a ticket breaks the replay", workspace=ticket.workspace, replay=ticket.replay)
+        return _is_failed(ticket, BROKEN)
+    return True
+
+
+def _work_on(ticket: Ticket, context: Context) -> None:
+    outcome = replay_letters(ticket, ports(), lambda: context.get_remaining_time_in_millis() > 1000 * MARGIN_S)
     logger().info(
         "replayed",
         workspace=ticket.workspace,
@@ -48,4 +59,16 @@ def _is_worked_on(body: str, context: Context) -> bool:
         replay=ticket.replay,
         outcome=outcome.value,
     )
+
+
+def _is_failed(ticket: Ticket, reason: str) -> bool:
+    """Whether its replay has ended; a ticket whose replay nobody can read is let go."""
+    try:
+        fail_replay(ticket, reason, ports())
+    except Unavailable as error:
+        logger().warning("not failed", workspace=ticket.workspace, replay=ticket.replay, trouble=str(error))
+        return False
+    except Exception:  # noqa: BLE001 - the outermost edge
+        logger().exception("a replay cannot be read", workspace=ticket.workspace, replay=ticket.replay)
+    logger().warning("failed", workspace=ticket.workspace, replay=ticket.replay, reason=reason)
     return True

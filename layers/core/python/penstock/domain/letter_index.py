@@ -191,7 +191,7 @@ def iso(moment: datetime) -> str:
 
 
 def checked(wanted: LetterFilter, within: str = "") -> LetterFilter:
-    """The filter with its times in UTC, so that they can be compared and kept. Raises `Invalid`, of a field `within`."""
+    """The filter with its times in UTC, which can be compared and kept. Raises `Invalid`, of a field `within`."""
     from_, to = _in_utc(wanted.from_, f"{within}from"), _in_utc(wanted.to, f"{within}to")
     if from_ is not None and to is not None and from_ > to:
         raise Invalid("invalid_time", f"{within}from is later than {within}to", f"{within}from")

@@ -34,6 +34,7 @@ SLOW_DOWN_S = 30
 LANE = "replay\0"  # before the key; a client's key that begins so would share a lane, to no harm
 MOST_LOOKS, LOOK_AGAIN_S = 5, 5
 GONE, DISABLED = "destination_deleted", "destination_disabled"
+BROKEN, GIVEN_UP = "internal_error", "given_up"  # a fault of the hub's own; a step that failed for a day
 
 
 class Message(NamedTuple):
@@ -144,6 +145,13 @@ def replay_letters(ticket: Ticket, ports: Ports, has_time: Callable[[], bool]) -
             return Outcome.HANDED_OVER
         replay = after
     return Outcome.ENDED
+
+
+def fail_replay(ticket: Ticket, reason: str, ports: Ports) -> None:
+    """End a replay that cannot go on; one that is changed meanwhile is somebody else's. Raises `Unavailable`."""
+    replay = ports.replays.find(ticket.workspace, ticket.destination, ticket.replay)
+    if replay is not None and replay.is_live:
+        _is_changed(replay, _moved(replay, ports, state="failed", reason=reason), ports.replays)
 
 
 def _look_again(ticket: Ticket, tickets: Tickets) -> Outcome:
