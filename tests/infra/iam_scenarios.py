@@ -379,6 +379,9 @@ def deletions(functions: Functions, made: Json) -> None:
         route = "/control/destinations/{destination_id}"
         functions.control("DELETE", route, made["token"], destination_id=destination["id"])
     functions.control("DELETE", "/control/sources/{source_id}", made["token"], source_id=made["source"]["id"])
+    sqs = boto3.client("sqs")
+    for url in sqs.list_queues(QueueNamePrefix="penstock-dev-d-").get("QueueUrls", []):
+        sqs.delete_queue(QueueUrl=url)  # as a destroy sweeps what is not buried yet
 
 
 def unreadable(record: Json) -> Json:
