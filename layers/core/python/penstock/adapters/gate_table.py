@@ -106,7 +106,7 @@ class GateTable:
         return found
 
     def forget(self, workspace: str, destination: str) -> None:
-        """All items of a destination that is no more, but the turns of its overflow, which has to be dropped first.
+        """All items of a destination that is no more, but the turns of its overflow, which end when that is buried.
 
         Raises `StoreUnavailable`.
         """
