@@ -182,6 +182,16 @@ def test_what_waits_outside_its_queues_is_buried_too(hub: Hub) -> None:
     assert hub.is_gone
 
 
+def test_large_jobs_are_buried_a_few_at_a_time(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.steps.bury.LARGEST_ROUND", 2 * len(message_of(job(1)).body))
+    hub.put(*[job(number, key=str(number)) for number in range(1, 40)])
+    hub.put_outside(*[job(number) for number in range(40, 45)])
+    hub.delete()
+    tend(*KEY, hub.ports())
+    assert hub.buried == [*map(str, range(1, 45))] and not hub.waiting.states
+    assert len(hub.bodies.objects) == 4 + 3
+
+
 def test_a_lane_that_a_function_is_writing_to_stays_until_it_is_done(hub: Hub) -> None:
     lane = hub.put_outside(job(1), job(2))
     late = hub.waiting.jobs[lane].popitem()

@@ -141,16 +141,27 @@ def bury_lanes(grave: Grave, queue_name: str, ports: Ports, has_time: Callable[[
 def _is_worked_off(grave: Grave, lane: LaneKey, ports: Ports) -> bool:
     """Bury the lane's next jobs; whether these were the last."""
     seen = ports.overflow.state(lane)
-    stored = ports.overflow.stored(lane, JOBS_AT_ONCE)
+    found = ports.overflow.stored(lane, JOBS_AT_ONCE)
+    stored = _as_many_as_fit(found)
     if stored:
         _bury(grave, [_Message(each.id, each.body, True) for each in stored], ports)
         ports.overflow.remove(lane, [each.place for each in stored])
-    if len(stored) == JOBS_AT_ONCE:
+    if len(stored) < len(found) or len(found) == JOBS_AT_ONCE:
         return False
     last = stored[-1].place if stored else None
     if seen is not None and overflow.is_drained(seen, last, ports.now().timestamp()):
         ports.overflow.release(lane, seen)
     return True
+
+
+def _as_many_as_fit(found: Sequence[Stored]) -> Sequence[Stored]:
+    """One at least, and so many that their letters and their receipt are no larger than a round's."""
+    size = 0
+    for place, each in enumerate(found, 1):
+        size += len(each.body)
+        if size >= LARGEST_ROUND:
+            return found[:place]
+    return found
 
 
 def _received(queue_url: str, queue: Queue) -> list[Received]:
