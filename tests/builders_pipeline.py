@@ -19,6 +19,7 @@ from penstock.steps.settle import Batch
 WORKSPACE, SOURCE, DESTINATION = "ws_aaaaaaaaaaaa", "src_aaaaaaaaaaaa", "dst_aaaaaaaaaaaa"
 SHARD = "shardId-000000000000"
 ARRIVED_AT = 1_795_449_600.123  # 2026-11-23T16:00:00.123Z
+SENT_AT = 1_795_449_600.0  # 2026-11-23T16:00:00Z
 
 
 def raw(value: Any) -> Raw:
@@ -62,9 +63,8 @@ def message(job: Job | str, receives: int = 1, **fields: Any) -> Message:
     body = job if isinstance(job, str) else encode_job(job)
     group = "group" if isinstance(job, str) else group_of(job.run.source, job.run.key)
     name = str(abs(hash(body)))
-    return Message(
-        **({"id": f"id-{name}", "receipt": f"r-{name}", "group": group, "body": body} | fields), receives=receives
-    )
+    usual = {"id": f"id-{name}", "receipt": f"r-{name}", "group": group, "body": body, "sent_at": SENT_AT}
+    return Message(**(usual | fields), receives=receives)
 
 
 def batch(*messages: Message, destination: str = DESTINATION) -> Batch:

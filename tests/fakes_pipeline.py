@@ -50,6 +50,7 @@ class Held:
     group: str
     body: str
     visible_at: float
+    sent_at: float
     receives: int = 0
     receipt: str = ""
 
@@ -70,7 +71,7 @@ class Fifo:
             return
         self.seen[group, deduplication_id] = now
         self.numbers += 1
-        self.held.append(Held(f"message-{self.numbers}", group, body, now))
+        self.held.append(Held(f"message-{self.numbers}", group, body, now, now))
 
     def receive(self, most: int = 10) -> list[Incoming]:
         now = self.clock()
@@ -81,7 +82,7 @@ class Fifo:
             each.receives += 1
             each.receipt = f"receipt-{self.numbers}"
             each.visible_at = now + self.visibility_s
-        return [Incoming(each.id, each.receipt, each.group, each.body, each.receives) for each in found]
+        return [Incoming(each.id, each.receipt, each.group, each.body, each.receives, each.sent_at) for each in found]
 
     def delete(self, receipt: str) -> None:
         self.held = [each for each in self.held if each.receipt != receipt]

@@ -55,4 +55,5 @@ def _message(record: dict[str, Any]) -> Message:
         group=attributes["MessageGroupId"],
         body=record["body"],
         receives=int(attributes["ApproximateReceiveCount"]),
+        sent_at=int(attributes["SentTimestamp"]) / 1000,
     )

@@ -59,6 +59,7 @@ class MotoLane:
                 each["Attributes"]["MessageGroupId"],
                 each["Body"],
                 int(each["Attributes"]["ApproximateReceiveCount"]),
+                int(each["Attributes"]["SentTimestamp"]) / 1000,
             )
             for each in answer.get("Messages", [])
         ]

@@ -227,6 +227,14 @@ def test_a_failing_tool_gets_its_events_again_in_order_and_none_twice(cloud: Clo
     assert cloud.books == Books(accepted=3, delivered=3)
 
 
+def test_a_job_that_sqs_will_forget_soon_is_kept_untried(cloud: Cloud) -> None:
+    fan_out(kinesis_event(cloud.run(1, 2)), Context())
+    (record,) = cloud.received()
+    record["attributes"] |= {"SentTimestamp": str(int(record["attributes"]["SentTimestamp"]) - 1000 * 1_188_000)}
+    assert cloud.deliver([record]) == []
+    assert (cloud.tool.numbers, cloud.books) == ([], Books(accepted=2, dead={"too_old": 2}))
+
+
 def test_without_time_left_everything_comes_back_at_once(cloud: Cloud) -> None:
     fan_out(kinesis_event(cloud.run(1)), Context())
     assert len(cloud.deliver(cloud.received(), seconds=12.0)) == 1

@@ -55,7 +55,11 @@ class Sick:
             "messageId": job.id,
             "receiptHandle": "-",
             "body": body,
-            "attributes": {"MessageGroupId": group, "ApproximateReceiveCount": "2"},
+            "attributes": {
+                "MessageGroupId": group,
+                "ApproximateReceiveCount": "2",
+                "SentTimestamp": f"{time.time() * 1000:.0f}",
+            },
             "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:penstock-dev-d-{self.id}.fifo",
         }
 

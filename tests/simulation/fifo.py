@@ -44,6 +44,7 @@ class Held:
     dedup_id: str
     body: str
     sent_at: float
+    epoch_s: float  # the same, as the queue tells it
     visible_at: float = 0.0
     receives: int = 0
     first_received_at: float = 0.0
@@ -66,6 +67,7 @@ class Fifo:
     clock: Callable[[], float]
     visibility_s: float = 360.0
     kept_s: float = KEPT_S
+    began: float = 0.0  # epoch seconds when the clock shows none
     looked_at: int = LOOKED_AT
     most_in_flight: int = MOST_IN_FLIGHT
     held: OrderedDict[int, Held] = field(default_factory=OrderedDict)
@@ -85,7 +87,7 @@ class Fifo:
             return ABSORBED
         self.seen[group, dedup_id] = now
         self.numbers += 1
-        message = Held(self.numbers, group, dedup_id, body, now)
+        message = Held(self.numbers, group, dedup_id, body, now, self.began + now)
         self.held[message.number] = message
         self.groups.setdefault(group, deque()).append(message)
         self.changed()
@@ -200,10 +202,11 @@ class Queues:
 
     clock: Callable[[], float]
     by_url: dict[str, Fifo] = field(default_factory=dict)
+    began: float = 0.0
     on_taken: Callable[[str, Outgoing, str], None] = lambda url, message, as_what: None
 
     def make(self, queue_url: str, **fields: Any) -> Fifo:
-        return self.by_url.setdefault(queue_url, Fifo(self.clock, **fields))
+        return self.by_url.setdefault(queue_url, Fifo(self.clock, began=self.began, **fields))
 
     def delete(self, queue_url: str) -> Fifo | None:
         return self.by_url.pop(queue_url, None)
@@ -234,4 +237,4 @@ def job_in(dedup_id: str, body: str) -> str:
 
 
 def received(message: Held) -> Received:
-    return Received(message.id, message.receipt, message.group, message.body, message.receives)
+    return Received(message.id, message.receipt, message.group, message.body, message.receives, message.epoch_s)

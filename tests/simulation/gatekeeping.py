@@ -219,7 +219,7 @@ class Probe:
 
     def __call__(self, destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
         until = self._clock.now + PROBING_S
-        messages = [Message(job.id, job.receipt, job.group, job.body, job.receives) for job in jobs]
+        messages = [Message(job.id, job.receipt, job.group, job.body, job.receives, job.sent_at) for job in jobs]
         try:
             outcome = deliver_step.deliver(
                 Batch(destination, queue_url, messages), self._ports, lambda: self._clock.now < until, is_probe=True

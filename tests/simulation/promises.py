@@ -14,9 +14,11 @@ from itertools import pairwise
 import msgspec
 
 from penstock.domain.books import DELIVERED, DeliverReceipt, FanoutReceipt
+from penstock.domain.delivery import LAST_TRIED_S, TOO_OLD_S
 from penstock.domain.job import decode_job, record_of, replay_of
 from penstock.domain.letters import Letter
 from penstock.domain.run import decode_run
+from penstock.steps.lane import TOO_OLD
 from tests.simulation.clients import Event
 from tests.simulation.lambdas import LONGEST_SKEW_S
 from tests.simulation.stores import Settings
@@ -276,6 +278,9 @@ class _Check:
             return True
         if letter.reason == "destination_deleted":
             return self._is_gone()
+        kept_s = (_moment(letter.at) - _moment(letter.run.received_at)).total_seconds()
+        if letter.reason == TOO_OLD or kept_s >= LAST_TRIED_S:
+            return kept_s >= (TOO_OLD_S if letter.reason == TOO_OLD else LAST_TRIED_S) - 2 * LONGEST_SKEW_S
         webhook = self.world.config.versions[self.site.name][0].webhook
         assert webhook is not None
         if letter.first_at is None or letter.attempts < 2:

@@ -88,7 +88,7 @@ class World:
 
     def _make_stores(self) -> None:
         self.config, self.dedup, self.homes = Config(self.clock), MemoryDedup(), MemoryHomes()
-        self.queues = Queues(self.clock, on_taken=self._queued)
+        self.queues = Queues(self.clock, began=self.began, on_taken=self._queued)
         self.receipts, self.progress = MemoryReceipts(), MemoryProgress()
         self.gates, self.letters, self.replays = MemoryGates(self.epoch_s), Letterbox(self.epoch_s), MemoryReplays()
         self.overflow, self.rates = Outside(self.epoch_s, self.weather), MemoryRates()

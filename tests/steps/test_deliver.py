@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -491,6 +492,60 @@ def test_each_kind_of_failure_has_an_age_of_its_own(before: int, after: int) -> 
     (letter,) = works.letters.letters
     assert (letter.reason, letter.attempts) == (f"http_{after}", 3)
     assert letter.first_at == "2026-11-26T16:00:00.000Z"
+
+
+def lived_through(works: Works, job: Job, longest_wait_s: float) -> float:
+    """Days until the message of a job is done with; between two tries it is hidden so long at most."""
+    for receives in count(1):
+        if not works.deliver(message(job, receives=receives)).failed:
+            return (works.now - NOW) / timedelta(days=1)
+        works.now += timedelta(seconds=min(works.queue.calls[-1][0][1], longest_wait_s) or 1)
+    raise AssertionError
+
+
+class Hopeless(RecordingTool):
+    """Never takes anything, and asks for hours of rest."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        super().post(url, headers, body)
+        return Answer(503, "40000")
+
+
+@pytest.mark.parametrize(("events", "max_age_s"), [(1, 13 * 86_400), (2, 13 * 86_400), (100, 14_400), (100, 60)])
+def test_no_job_outlives_its_queue_however_many_of_its_events_fail(events: int, max_age_s: int) -> None:
+    works = Works(tool=Hopeless(), settings=webhook(policy=DeliveryPolicy(max_age_s=max_age_s)))
+    assert lived_through(works, job(*range(events)), 43_000.0) < 13.75
+    assert [(letter.index, letter.reason) for letter in works.letters.letters] == [
+        (index, "http_503") for index in range(events)
+    ]
+    assert works.books.dead == {"http_503": events}
+    assert all(letter.attempts and letter.request for letter in works.letters.letters)
+
+
+@pytest.mark.parametrize("status", [503, 429, 401, 302])
+def test_on_its_last_days_a_job_waits_for_nothing(status: int) -> None:
+    works = Works(tool=RecordingTool(200, status, 200), now=NOW + timedelta(days=13))
+    old = message(job(1, 2, 3))
+    assert works.deliver(old).failed == (old.id,)  # what is dead is kept before anything behind it is sent
+    assert works.deliver(old._replace(receives=2)).failed == ()
+    assert (works.books.dead, works.books.delivered) == ({f"http_{status}": 1}, 2)
+    assert works.numbers == [1, 2, 3]
+
+
+def test_a_job_that_was_sent_again_has_all_of_its_days() -> None:
+    works = Works(tool=RecordingTool(503), now=NOW + timedelta(days=13))
+    assert len(works.deliver(message(job(1), sent_at=works.now.timestamp() - 60)).failed) == 1
+
+
+def test_what_waited_until_its_queue_would_forget_it_is_kept_untried_and_asks_for_no_token() -> None:
+    works = Works(now=NOW + timedelta(days=13.75), rates=Rates(Lease(0, 0, wait_s=60.0)))
+    works.progress.write(WORKSPACE, DESTINATION, job(1, 2, 3).id, Progress(1, 4, "http_503", NOW.timestamp()))
+    first, behind = message(job(1, 2, 3), receives=5), message(job(4, id_=2), receives=5)
+    assert works.deliver(first, behind).failed == (behind.id,)
+    assert works.deliver(behind).failed == ()
+    found = [(letter.index, letter.reason, letter.attempts) for letter in works.letters.letters]
+    assert found == [(1, "too_old", 4), (2, "too_old", 0), (0, "too_old", 0)]
+    assert (works.numbers, works.books.dead) == ([], {"too_old": 3})
 
 
 def test_while_the_gate_is_closed_nobody_gets_older() -> None:

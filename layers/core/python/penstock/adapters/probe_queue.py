@@ -19,13 +19,14 @@ COUNTS: list[QueueAttributeNameType] = ["ApproximateNumberOfMessages", "Approxim
 
 
 class Received(NamedTuple):
-    """One job as it was taken off the queue; `receives` counts this time too."""
+    """One job as it was taken off the queue: `receives` counts this time too, `sent_at` is in epoch seconds."""
 
     id: str
     receipt: str
     group: str
     body: str
     receives: int
+    sent_at: float
 
 
 class ProbeQueue:
@@ -42,7 +43,7 @@ class ProbeQueue:
                 MaxNumberOfMessages=AT_ONCE,
                 VisibilityTimeout=hidden_s,
                 WaitTimeSeconds=0,
-                MessageSystemAttributeNames=["MessageGroupId", "ApproximateReceiveCount"],
+                MessageSystemAttributeNames=["MessageGroupId", "ApproximateReceiveCount", "SentTimestamp"],
             )
         )
         return [_received(message) for message in answer.get("Messages", [])]
@@ -83,4 +84,5 @@ def _received(message: Any) -> Received:
         group=attributes["MessageGroupId"],
         body=message["Body"],
         receives=int(attributes["ApproximateReceiveCount"]),
+        sent_at=int(attributes["SentTimestamp"]) / 1000,
     )

@@ -104,6 +104,10 @@ SCHEDULES = {
     Verdict.CREDENTIALS: Schedule(30.0, 60.0, 60.0),
     Verdict.ADDRESS: Schedule(30.0, 60.0, 60.0),
 }
+DAY_S = 86_400.0
+# SQS keeps a job for fourteen days. From the first of these on what fails is given up, and what `Retry-After` hid
+# before is back by the second. From that on nothing is tried any more, so that all that waits behind comes in time.
+LAST_TRIED_S, TOO_OLD_S = 13 * DAY_S, 13.75 * DAY_S
 MOST_DIGITS = 12
 LONGEST_RETRY_AFTER_S = 43_000.0  # SQS hides a message for twelve hours at most, counted from when it was received
 

@@ -24,18 +24,23 @@ from penstock.errors import StoreUnavailable
 STORE_DELAY_S = 5.0
 PROBE_DELAY_S = 1.0  # nobody but the next probe polls the queue of a closed gate
 DELETED, DISABLED, UNREADABLE = "destination_deleted", "destination_disabled", "unreadable"
+TOO_OLD = "too_old"
 CRASH, OUT_OF_TIME, OUT_OF_TOKENS, STORE_UNAVAILABLE = "crash", "out_of_time", "rate_limited", "store_unavailable"
 SAMPLED = 200  # bytes of an answer that receipts and notes keep
 
 
 class Message(NamedTuple):
-    """One message of the queue, as the poller hands it over; `receives` counts this time too."""
+    """One message of the queue, as the poller hands it over; `receives` counts this time too.
+
+    `sent_at` is when the queue took it, in epoch seconds: from then on SQS counts the days until it forgets it.
+    """
 
     id: str
     receipt: str
     group: str
     body: str
     receives: int
+    sent_at: float
 
 
 class Task(NamedTuple):
@@ -158,6 +163,10 @@ class Lane:
 
     def _work(self, task: Task, job: Job) -> Fate:
         """Send the job's events until one has to wait, or time or tokens run out."""
+        age_s = self.tools.now().timestamp() - task.message.sent_at
+        if age_s >= delivery.TOO_OLD_S:
+            return self._too_old(task, job)
+        is_last = age_s >= delivery.LAST_TRIED_S
         fates: list[str] = []
         kept: list[Letter] = []
         for index in range(task.note.done, len(job.run.events)):
@@ -168,12 +177,17 @@ class Lane:
             if (pause := self._pause(job, note)) is not None:
                 back = note._replace(returns=note.returns + 1) if fates else None
                 return replace(done, wait_s=pause[0], note=back, reason=pause[1])
-            sent = self._send(job, note)
+            sent = self._send(job, note, is_last)
             if isinstance(sent, _Again):
                 return self._waiting(done, note, sent.verdict, sent.answer)
             fates.append(sent.fate)
             kept += [sent.letter] if sent.letter else []
         return Fate(task, tuple(fates), tuple(kept))
+
+    def _too_old(self, task: Task, job: Job) -> Fate:
+        """SQS will forget the job soon, and has yet to hand out those behind it: its events are kept untried."""
+        kept = letters.unsent(job, task.note, TOO_OLD, iso(self.tools.now()))
+        return Fate(task, (f"{DEAD}{TOO_OLD}",) * len(kept), tuple(kept))
 
     def _has_to_keep(self, fates: Sequence[str]) -> bool:
         """Whether what was settled last has to be kept before anything else is tried.
@@ -201,7 +215,7 @@ class Lane:
     def _needs_request(self, note: Progress) -> bool:
         return self.settings.enabled and not note.is_alone
 
-    def _send(self, job: Job, note: Progress) -> _Settled | _Again:
+    def _send(self, job: Job, note: Progress, is_last: bool) -> _Settled | _Again:
         if note.is_alone:  # it was being tried, alone, when the function died
             return self._given_up(Verdict.DEAD, CRASH, job, note)
         if not self.settings.enabled:
@@ -214,7 +228,10 @@ class Lane:
         answer = self.tools.tool.post(request.url, request.headers, request.body)
         self.tally.spent_s += self.tools.seconds() - began
         self.tally.requests += 1
-        return self._judged(answer, job, note, request, at)
+        sent = self._judged(answer, job, note, request, at)
+        if isinstance(sent, _Again) and is_last:  # whatever it waits for, SQS would not
+            return self._given_up(Verdict.DEAD, answer.reason, job, note, request, answer)
+        return sent
 
     def _judged(self, answer: Answer, job: Job, note: Progress, request: Request, at: datetime) -> _Settled | _Again:
         policy = self.settings.policy

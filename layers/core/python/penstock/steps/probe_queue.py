@@ -31,6 +31,10 @@ class Received(Protocol):
     @property
     def receives(self) -> int: ...
 
+    @property
+    def sent_at(self) -> float:
+        """When the queue took it, in epoch seconds."""
+
 
 class Queue(Protocol):
     """A destination's queue, emptied by hand. Raises `QueueUnavailable` or `QueueGone`."""

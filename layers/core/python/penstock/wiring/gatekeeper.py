@@ -99,7 +99,7 @@ def quota_ports() -> keep_quotas.Ports:
 
 def _deliver(destination: str, queue_url: str, jobs: Sequence[Received]) -> Sent:
     until = time.monotonic() + PROBING_S
-    messages = [Message(job.id, job.receipt, job.group, job.body, job.receives) for job in jobs]
+    messages = [Message(job.id, job.receipt, job.group, job.body, job.receives, job.sent_at) for job in jobs]
     batch = Batch(destination, queue_url, messages)
     outcome = deliver.deliver(batch, _delivering(), lambda: time.monotonic() < until, is_probe=True)
     return Sent(frozenset(outcome.failed), outcome.delivered)
