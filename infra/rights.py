@@ -106,7 +106,7 @@ def control(on: Resources) -> list[Grant]:
         Grant(("sqs:SendMessage",), (on.chores,)),
         Grant(("sqs:CreateQueue", "sqs:TagQueue", "sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,), why_wide=QUEUES),
         *_reads_letters(on),
-        Grant(("dynamodb:PutItem",), (on.letters,)),
+        Grant(("dynamodb:PutItem", "dynamodb:UpdateItem"), (on.letters,)),
         Grant(("sqs:SendMessage",), (on.replays,)),
         Grant(("lambda:CreateEventSourceMapping",), ("*",), of_deliver, why_wide=UNNAMEABLE),
         Grant(("lambda:ListEventSourceMappings",), ("*",), why_wide=UNNAMEABLE),

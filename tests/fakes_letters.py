@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -105,6 +106,19 @@ class MemoryReplays:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str, str], Replay] = {}
         self.log: list[Entry] = []
+        self.live: dict[str, set[tuple[str, str]]] = defaultdict(set)
+
+    def enter(self, workspace: str, destination: str, replay_id: str, most: int) -> bool:
+        if len(self.live[workspace]) >= most:
+            return False
+        self.live[workspace].add((destination, replay_id))
+        return True
+
+    def entered(self, workspace: str) -> list[tuple[str, str]]:
+        return sorted(self.live[workspace])
+
+    def leave(self, workspace: str, destination: str, replay_id: str) -> None:
+        self.live[workspace].discard((destination, replay_id))
 
     def find(self, workspace: str, destination: str, replay_id: str) -> Replay | None:
         return self.rows.get((workspace, destination, replay_id))

@@ -73,6 +73,7 @@ class Hub:
         self.keep(found)
         self.made = made or replay()
         self.replays._put(self.made, None)
+        self.replays.enter(WORKSPACE, DESTINATION, self.made.id, 20)
 
     def keep(self, found: Sequence[Letter]) -> None:
         retention: Any = {WORKSPACE: 30}
@@ -87,7 +88,7 @@ class Hub:
         return Ports(
             index=around(self.index, "claim", "mark"),
             bodies=around(self.bodies, "read"),
-            replays=around(self.replays, "change"),
+            replays=around(self.replays, "change", "leave"),
             targets=self.targets,
             queues=around(self.queues, "send"),
             receipts=around(self.receipts, "keep_created"),

@@ -319,6 +319,20 @@ def test_the_newest_replays_come_first_and_nobody_elses(replays: Any, cloud: Non
     assert replays.find(STRANGER, DESTINATION, ids[0]) is None
 
 
+def test_a_workspace_has_room_for_so_many_replays_and_each_counts_once(replays: Any) -> None:
+    assert replays.entered(WORKSPACE) == []
+    assert [replays.enter(*MINE, each, 2) for each in ("rpl_a", "rpl_a", "rpl_b", "rpl_c")] == [True, True, True, False]
+    assert replays.enter(STRANGER, DESTINATION, "rpl_d", 2)
+    assert replays.entered(WORKSPACE) == [(DESTINATION, "rpl_a"), (DESTINATION, "rpl_b")]
+    for _ in range(2):
+        replays.leave(*MINE, "rpl_a")
+    assert replays.enter(*MINE, "rpl_c", 2)
+    assert replays.entered(WORKSPACE) == [(DESTINATION, "rpl_b"), (DESTINATION, "rpl_c")]
+    for each in ("rpl_b", "rpl_c"):
+        replays.leave(*MINE, each)
+    assert replays.entered(WORKSPACE) == []
+
+
 def test_replays_are_no_letters(cloud: None) -> None:
     replay_table().create(replay(), ENTRY)
     index = letter_index_of("dynamodb")
@@ -382,6 +396,8 @@ def test_what_does_not_answer_is_unavailable(error: Exception) -> None:
         lambda: index.claim(*MINE, [entry()], REPLAY),
         lambda: index.mark(*MINE, ["x"], REPLAY, AT),
         lambda: replays.create(replay(), ENTRY),
+        lambda: replays.enter(*MINE, REPLAY, 20),
+        lambda: replays.leave(*MINE, REPLAY),
         lambda: opened.put("x", [b"{}"]),
         lambda: opened.texts("x"),
         lambda: LetterRetention(broken, CONFIG).days(WORKSPACE),

@@ -77,6 +77,7 @@ def test_a_fault_between_any_two_effects_loses_nothing_and_sends_nothing_twice(
     assert (hub.state.state, hub.state.total, hub.state.sent) == ("done", 6, 6)
     assert hub.created() == 6
     assert all(row.replay == REPLAY for row in hub.index.rows[WORKSPACE, DESTINATION].values())
+    assert hub.replays.entered(WORKSPACE) == []
 
 
 def test_the_faults_reach_beyond_the_last_effect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +229,7 @@ def test_a_replay_whose_target_is_gone_or_disabled_fails_and_loses_nothing(targe
     hub.targets.routes = {} if target is None else {DESTINATION: target}
     assert hub.run() is Outcome.ENDED
     assert (hub.state.state, hub.state.reason) == ("failed", reason)
+    assert hub.replays.entered(WORKSPACE) == []
     assert [row.replayed_at for row in hub.index.rows[WORKSPACE, DESTINATION].values()] == [None]
 
 
@@ -260,9 +262,11 @@ def test_what_a_queue_keeps_refusing_has_the_ticket_come_again() -> None:
 def test_a_ticket_that_comes_before_its_replay_looks_again_a_few_times() -> None:
     hub = Hub([letter(1)])
     ticket = Ticket(WORKSPACE, DESTINATION, "rpl_cccccccccccc")
+    hub.replays.enter(WORKSPACE, DESTINATION, ticket.replay, 20)
     for looks in range(step.MOST_LOOKS + 1):
         assert replay_letters(msgspec.structs.replace(ticket, looks=looks), hub.ports(), lambda: True) is Outcome.ABSENT
     assert [each.looks for each, _ in hub.tickets.put_] == list(range(1, step.MOST_LOOKS + 1))
+    assert (DESTINATION, ticket.replay) not in hub.replays.entered(WORKSPACE)
 
 
 def test_a_ticket_of_another_workspace_finds_nothing() -> None:

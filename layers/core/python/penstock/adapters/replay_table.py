@@ -1,5 +1,8 @@
 """The table `letters`: replays and how far they have come, beside the letters that they are of.
 
+An item for each workspace names those of its replays that may be live, as a set: to enter it twice, or to leave it
+twice, is the same as once.
+
 What a person does to a replay is written in one transaction with its entry in the audit log.
 """
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 REPLAY = "replay#"
+LIVE = "live_replays"
 DAY_S = 86_400
 CLASH = "ConditionalCheckFailedException"
 
@@ -71,6 +75,38 @@ class ReplayTable:
         }
         self._put(after, as_it_was, entry)
 
+    def enter(self, workspace: str, destination: str, replay_id: str, most: int) -> bool:
+        """Have a replay be among the workspace's, unless there are `most`; whether it is. Raises `StoreUnavailable`."""
+        has_room = {
+            "ConditionExpression": "attribute_not_exists(#live) OR size(#live) < :most",
+            "ExpressionAttributeValues": {":this": _place(destination, replay_id), ":most": {"N": str(most)}},
+        }
+        try:
+            self._asked("update_item", **self._live(workspace), UpdateExpression="ADD #live :this", **has_room)
+        except StoreChanged:
+            return False
+        return True
+
+    def entered(self, workspace: str) -> list[tuple[str, str]]:
+        """(destination, replay) of those that may be live. Raises `StoreUnavailable`."""
+        key = _live_key(workspace)
+        found = self._asked("get_item", TableName=self._table, Key=key, ConsistentRead=True).get("Item", {})
+        return [_place_in(each) for each in sorted(found.get(LIVE, {}).get("SS", []))]
+
+    def leave(self, workspace: str, destination: str, replay_id: str) -> None:
+        """Raises `StoreUnavailable`."""
+        gone = {":this": _place(destination, replay_id)}
+        self._asked(
+            "update_item",
+            **self._live(workspace),
+            UpdateExpression="DELETE #live :this",
+            ExpressionAttributeValues=gone,
+        )
+
+    def _live(self, workspace: str) -> dict[str, Any]:
+        names = {"ExpressionAttributeNames": {"#live": LIVE}}
+        return {"TableName": self._table, "Key": _live_key(workspace), **names}
+
     def _put(self, replay: Replay, condition: dict[str, Any], entry: Entry | None) -> None:
         item = _key(replay.workspace, replay.destination, replay.id) | {
             "content": {"S": msgspec.json.encode(replay).decode()},
@@ -113,3 +149,16 @@ def _audit_row(entry: Entry) -> dict[str, Any]:
 
 def _key(workspace: str, destination: str, replay_id: str) -> dict[str, Any]:
     return {"owner": {"S": tables.owner(workspace, destination)}, "sk": {"S": REPLAY + replay_id}}
+
+
+def _live_key(workspace: str) -> dict[str, Any]:
+    return {"owner": {"S": workspace}, "sk": {"S": LIVE}}
+
+
+def _place(destination: str, replay_id: str) -> dict[str, Any]:
+    return {"SS": [f"{destination}#{replay_id}"]}
+
+
+def _place_in(text: str) -> tuple[str, str]:
+    destination, _, replay_id = text.partition("#")
+    return destination, replay_id

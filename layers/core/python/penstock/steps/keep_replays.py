@@ -1,4 +1,9 @@
-"""Keep replays: begin one, list them, cancel one. What they do is `replay_letters`'."""
+"""Keep replays: begin one, list them, cancel one. What they do is `replay_letters`'.
+
+All workspaces' replays take turns at a few steps, so each workspace has so many at once and no more. A replay enters
+before it is there and leaves after it has ended, by conditional writes of one item: more than that are never live. What
+a crash leaves there is found to be over when the next one would not fit.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,8 @@ from penstock.errors import Conflict, Invalid, NotFound, StoreChanged
 from penstock.steps.read_letters import Index, require_known
 from penstock.steps.record import Ledger, settled
 
+MOST_LIVE = 20  # of a workspace
+MADE_WITHIN_S = 60.0  # of its entry, or never: whoever made it lives no longer
 UNTIL_THERE_S = 1  # a ticket that comes before its replay is there comes again
 
 
@@ -32,6 +39,14 @@ class Replays(Protocol):
         """The newest first, one more than `limit` where there are more."""
 
     def create(self, replay: Replay, entry: Entry) -> None: ...
+
+    def enter(self, workspace: str, destination: str, replay_id: str, most: int) -> bool:
+        """Have a replay be among those of a workspace that may be live, unless there are `most`; whether it is."""
+
+    def entered(self, workspace: str) -> Sequence[tuple[str, str]]:
+        """(destination, replay) of those."""
+
+    def leave(self, workspace: str, destination: str, replay_id: str) -> None: ...
 
     def change(self, before: Replay, after: Replay, entry: Entry) -> None:
         """Together with its entry in the audit log. Raises `StoreChanged` where it is not as it was any more."""
@@ -53,7 +68,8 @@ class Works:
 
 
 def begin_replay(works: Works, caller: Caller, destination_id: str, wanted: NewReplay) -> Replay:
-    """Raises `NotFound`, `Invalid` for a target or a time that is none, `Conflict` for a target that is disabled.
+    """Raises `NotFound`, `Invalid` for a target or a time that is none, `Conflict` for a target that is disabled, or
+    where there are too many.
 
     The ticket goes out first: a replay that anybody can see is worked on, whatever crashes.
     """
@@ -71,6 +87,7 @@ def begin_replay(works: Works, caller: Caller, destination_id: str, wanted: NewR
         updated_at=at,
         writer=caller.actor,
     )
+    _require_room(works, replay)
     works.tickets.put(replay.ticket, UNTIL_THERE_S)
     works.replays.create(replay, _entry(works.ledger, caller, "replay.created", replay))
     return replay
@@ -112,7 +129,32 @@ def cancel_replay(works: Works, caller: Caller, destination_id: str, replay_id: 
             return None
         return after
 
-    return settled(attempt)
+    cancelled = settled(attempt)
+    works.replays.leave(caller.workspace_id, destination_id, replay_id)
+    return cancelled
+
+
+def _require_room(works: Works, replay: Replay) -> None:
+    kept = works.replays
+    if kept.enter(*_place(replay), MOST_LIVE):
+        return
+    for each in kept.entered(replay.workspace):
+        if _is_over(works, replay.workspace, *each):
+            kept.leave(replay.workspace, *each)
+    if not kept.enter(*_place(replay), MOST_LIVE):
+        says = f"a workspace has at most {MOST_LIVE} replays at once: wait for one to end, or cancel one"
+        raise Conflict("too_many_replays", says)
+
+
+def _is_over(works: Works, workspace_id: str, destination_id: str, replay_id: str) -> bool:
+    found = works.replays.find(workspace_id, destination_id, replay_id)
+    if found is None:
+        return works.ledger.clock() - replays.begun_at(replay_id) > MADE_WITHIN_S
+    return not found.is_live
+
+
+def _place(replay: Replay) -> tuple[str, str, str]:
+    return replay.workspace, replay.destination, replay.id
 
 
 def _require_letters(works: Works, workspace_id: str, destination_id: str, wanted: LetterFilter) -> None:

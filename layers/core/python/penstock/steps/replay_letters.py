@@ -79,6 +79,9 @@ class Replays(Protocol):
     def change(self, before: Replay, after: Replay) -> None:
         """Raises `StoreChanged` where it is not as it was `before` any more."""
 
+    def leave(self, workspace: str, destination: str, replay_id: str) -> None:
+        """It is none of its workspace's live ones any more."""
+
 
 class Targets(Protocol):
     """A destination as it is at this moment, None once it is deleted. Raises `StoreUnavailable`."""
@@ -134,7 +137,7 @@ def replay_letters(ticket: Ticket, ports: Ports, has_time: Callable[[], bool]) -
     """Work on a replay for as long as there is time. Raises `Unavailable` where the ticket has to come again."""
     replay = ports.replays.find(ticket.workspace, ticket.destination, ticket.replay)
     if replay is None:
-        return _look_again(ticket, ports.tickets)
+        return _look_again(ticket, ports)
     while replay.is_live:
         delay_s = _delay(replay, ports) if has_time() else 0
         if delay_s is not None:
@@ -144,20 +147,27 @@ def replay_letters(ticket: Ticket, ports: Ports, has_time: Callable[[], bool]) -
         if not _is_changed(replay, after, ports.replays):
             return Outcome.HANDED_OVER
         replay = after
+    ports.replays.leave(ticket.workspace, ticket.destination, ticket.replay)
     return Outcome.ENDED
 
 
 def fail_replay(ticket: Ticket, reason: str, ports: Ports) -> None:
     """End a replay that cannot go on; one that is changed meanwhile is somebody else's. Raises `Unavailable`."""
     replay = ports.replays.find(ticket.workspace, ticket.destination, ticket.replay)
-    if replay is not None and replay.is_live:
-        _is_changed(replay, _moved(replay, ports, state="failed", reason=reason), ports.replays)
+    if replay is None or not replay.is_live or _is_failed(replay, reason, ports):
+        ports.replays.leave(ticket.workspace, ticket.destination, ticket.replay)
 
 
-def _look_again(ticket: Ticket, tickets: Tickets) -> Outcome:
+def _is_failed(replay: Replay, reason: str, ports: Ports) -> bool:
+    return _is_changed(replay, _moved(replay, ports, state="failed", reason=reason), ports.replays)
+
+
+def _look_again(ticket: Ticket, ports: Ports) -> Outcome:
     """The ticket goes out before the replay is made; what is not there after a while never will be."""
     if ticket.looks < MOST_LOOKS:
-        tickets.put(msgspec.structs.replace(ticket, looks=ticket.looks + 1), LOOK_AGAIN_S)
+        ports.tickets.put(msgspec.structs.replace(ticket, looks=ticket.looks + 1), LOOK_AGAIN_S)
+    else:
+        ports.replays.leave(ticket.workspace, ticket.destination, ticket.replay)
     return Outcome.ABSENT
 
 
