@@ -48,6 +48,26 @@ def test_a_quota_that_is_none_is_refused(owner: Tenant, quota: dict[str, object]
     assert call("PUT", path, quota and BOTH | quota, OPERATOR_TOKEN).status == 400
 
 
+@pytest.mark.parametrize("name", ["nonsense", "", "SRC_AAAAAAAAAAAA", "src_a"])
+def test_a_single_sources_quota_names_a_source_by_its_id(owner: Tenant, name: str) -> None:
+    path = f"/control/workspaces/{owner.id}/quota"
+    answer = call("PUT", path, BOTH | {"sources": {name: 5}}, OPERATOR_TOKEN)
+    assert (answer.status, answer.error["field"]) == (400, "sources")
+    assert "^src_" in answer.error["message"]
+
+
+def test_a_source_that_is_given_a_quota_is_there_when_it_is_added(owner: Tenant) -> None:
+    path = f"/control/workspaces/{owner.id}/quota"
+    theirs, source = tenant("Other").source()["id"], owner.source()["id"]
+    answer = call("PUT", path, BOTH | {"sources": {theirs: 5}}, OPERATOR_TOKEN)
+    refusal = (answer.status, answer.error["code"], answer.error["field"])
+    assert refusal == (400, "unknown_source", f"sources.{theirs}")
+    assert call("PUT", path, BOTH | {"sources": {source: 5}}, OPERATOR_TOKEN).status == 200
+    assert owner.call("DELETE", f"/control/sources/{source}").status == 204
+    kept = BOTH | {"workspace": 7, "sources": {source: 5}}
+    assert call("PUT", path, kept, OPERATOR_TOKEN).status == 200
+
+
 def test_no_workspace_sets_its_own_quota(owner: Tenant) -> None:
     path = f"/control/workspaces/{owner.id}/quota"
     assert owner.call("PUT", path, BOTH).status == 403

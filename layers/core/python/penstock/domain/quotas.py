@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 from msgspec import Meta, Struct, field
 
 from penstock.domain.config import Item
+from penstock.domain.destinations import SourceId
 from penstock.domain.sources import Source
 from penstock.domain.turns import Announced, is_bulk
 
@@ -41,7 +42,7 @@ class NewQuota(Struct, frozen=True, forbid_unknown_fields=True):
 
     workspace: Rate | None
     source: Rate | None
-    sources: Annotated[dict[str, Rate], Meta(max_length=100)] = {}
+    sources: Annotated[dict[SourceId, Rate], Meta(max_length=100)] = {}
 
 
 class Limits(Struct, frozen=True):

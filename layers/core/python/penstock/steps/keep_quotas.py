@@ -19,6 +19,7 @@ from penstock.domain.sources import Source
 from penstock.domain.tokens import Caller
 from penstock.domain.turns import Announced, is_bulk
 from penstock.domain.workspaces import Workspace
+from penstock.errors import Invalid
 from penstock.steps.record import Ledger, settled
 
 GATEKEEPER = "gatekeeper"
@@ -109,10 +110,14 @@ def _move(source: Source | None, ports: Ports) -> bool:
 
 
 def set_quota(ledger: Ledger, caller: Caller, workspace_id: str, wanted: NewQuota) -> NewQuota:
+    """Raises `NotFound`, `Invalid` for a source that does not exist when it is added."""
     ledger.get(Workspace, workspace_id, workspace_id)
 
     def attempt() -> NewQuota | None:
         before = ledger.store.find(Quota, workspace_id, workspace_id)
+        for source in wanted.sources.keys() - (before.sources if before else {}).keys():
+            if ledger.store.find(Source, workspace_id, source) is None:
+                raise Invalid("unknown_source", f"this workspace has no source {source}", f"sources.{source}")
         given = msgspec.structs.asdict(wanted)
         after = Quota(workspace_id=workspace_id, id=workspace_id, **given)
         step = Create(after) if before is None else Change(before, msgspec.structs.replace(before, **given))
