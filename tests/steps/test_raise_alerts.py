@@ -200,6 +200,60 @@ def test_the_age_of_what_waits_is_held_against_the_threshold(world: World) -> No
     assert [kind for kind, _ in world.pass_minute()] == ["alert.recovered"]
 
 
+def test_a_destination_that_brings_more_than_is_counted_at_once_is_judged_by_what_is_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_health, "MOST_RECEIPTS", 2)
+    world.make(metric="delivered_share", threshold=0.75, window_minutes=1)
+    world.make(metric="oldest_age_s", threshold=100)
+    world.jobs = 1
+    for minute in range(8):
+        for number in range(4):
+            world.fan_out(f"r-{minute}-{number}")
+            world.deliver(f"r-{minute}-{number}-0", retried=1)
+        world.pass_minute()
+    assert sorted((notice["metric"], notice["type"]) for notice in world.told) == [
+        ("delivered_share", "alert.raised"),
+        ("oldest_age_s", "alert.raised"),
+    ]
+    for minute in range(8):
+        for number in range(4):
+            world.deliver(f"r-{minute}-{number}-0", DELIVERED)
+        world.pass_minute()
+    assert world.told[-1]["type"] == "alert.recovered"
+
+
+@pytest.fixture
+def behind(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """An hour of failures that nobody has counted, and all is well since four minutes ago."""
+    monkeypatch.setattr(read_health, "MOST_RECEIPTS", 2)
+    for minute in range(60):
+        for number in range(4):
+            world.deliver(f"r-{minute}-{number}-0", DELIVERED if minute > 55 else "http_400")
+        world.hub.clock.now += 60
+    world.make(metric="delivered_share", threshold=0.75, window_minutes=3)
+    return world
+
+
+def test_what_nobody_has_counted_of_late_is_caught_up_with_before_it_is_judged(behind: World) -> None:
+    assert behind.pass_minute() == []
+    for number in range(4):
+        behind.deliver(f"r-60-{number}-0", "http_400")
+    assert [kind for _ in range(3) for kind, _ in behind.pass_minute()] == ["alert.raised"]
+
+
+def test_what_is_counted_to_long_ago_says_nothing_of_now(behind: World) -> None:
+    read = behind.receipts.read
+
+    def slowly(*of: Any) -> Any:
+        behind.hub.clock.now += 2.0
+        return read(*of)
+
+    behind.receipts.read = slowly  # type: ignore[method-assign]
+    assert behind.pass_minute() == []
+    assert behind.minutes.total(WORKSPACE, DESTINATION).upto
+
+
 def test_a_topic_is_told_instead_of_a_webhook(world: World) -> None:
     world.make(webhook=None, sns_topic=TOPIC)
     shut(world)

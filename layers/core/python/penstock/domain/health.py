@@ -176,12 +176,17 @@ def oldest_age_s(total: Total, newest_first: Iterable[Minute], now: float) -> fl
     for each in newest_first if left > 0 else ():
         left -= each.figures.taken
         if left <= 0:
-            return round(max(known, now - _end_of(each.at), 0.0), 3)
+            return round(max(known, now - _begin_of(minutes.after(each.at)), 0.0), 3)
     return round(max(known, 0.0), 3)
 
 
-def _end_of(minute: str) -> float:
-    found = instant(minutes.after(minute))
+def end_of(total: Total) -> float:
+    """Up to when it counts, in epoch seconds."""
+    return _begin_of(total.upto)
+
+
+def _begin_of(minute: str) -> float:
+    found = instant(minute)
     return found.timestamp() if found else 0.0
 
 

@@ -21,6 +21,7 @@ from penstock.domain.config import Item
 from penstock.domain.delivery import Answer
 from penstock.domain.destinations import Destination
 from penstock.domain.gate import GateState
+from penstock.domain.minutes import SETTLED_AFTER_S
 from penstock.errors import StoreChanged, Unavailable
 from penstock.steps import read_health
 from penstock.steps.read_health import Reading
@@ -33,6 +34,7 @@ MOST_DUE = 50_000  # rules of one tick; the rest is still due at the next
 LANES = 3  # of a workspace
 MOST_IN_LANE = 500  # destinations
 LANE_S = 20.0  # from then on a lane begins nothing: it is over when the next tick sends others
+STALE_S = 300.0  # what is counted no further says nothing of now
 ALERTS = "alerts#"  # what a chore's destination begins with, where it names a lane of them
 HEADERS = {"Content-Type": "application/json", "User-Agent": "Penstock/1.0"}
 
@@ -124,14 +126,14 @@ def _raised(workspace: str, destination: str, until: float, ports: Ports) -> lis
         if ports.clock() > until:
             break
         try:
-            found = _looked_at(ports.watched.take(turn, ports.clock() + EVERY_S), read, ports)
+            found = _looked_at(ports.watched.take(turn, ports.clock() + EVERY_S), read, until, ports)
         except (StoreChanged, Unavailable):
             continue  # somebody else looks at it, or its turn comes again in a minute
         told += [found] if found else []
     return told
 
 
-def _looked_at(turn: Turn, read: dict[int, Reading], ports: Ports) -> Told | None:
+def _looked_at(turn: Turn, read: dict[int, Reading], until: float, ports: Ports) -> Told | None:
     workspace, destination_id, alert_id = turn.key
     item = ports.store.find(Destination, workspace, destination_id)
     alert = ports.store.find(Alert, workspace, alerts.item_id(destination_id, alert_id))
@@ -140,14 +142,31 @@ def _looked_at(turn: Turn, read: dict[int, Reading], ports: Ports) -> Told | Non
         return None
     if not alert.enabled:
         return None
-    reading = read.get(alert.window_minutes) or read_health.read(item, alert.window_minutes, ports.health)
+    reading = read.get(alert.window_minutes) or _reading(item, alert.window_minutes, until, ports)
     read[alert.window_minutes] = reading
-    if not reading.standing.is_whole and alert.metric != "gate":
-        return None  # what is not counted yet says nothing of now
+    if alert.metric != "gate" and _is_stale(reading):
+        return None
     after = alerts.judged(alert, turn.state, _measured(reading), ports.clock())
     if after != turn.state:
         ports.watched.save(turn, after)
     return _told(turn, alert, item, after, ports) if after.is_to_be_told else None
+
+
+def _reading(item: Destination, minutes: int, until: float, ports: Ports) -> Reading:
+    """As of the last minutes that are counted; those of a destination that brings more at once than is counted in one
+    call are some minutes old. What nobody has asked for of late is caught up with, as far as there is time.
+    """
+    found = read_health.read(item, minutes, ports.health, as_counted=True)
+    while found.counted_to < found.now - SETTLED_AFTER_S and ports.clock() <= until:
+        reached = found.counted_to
+        found = read_health.read(item, minutes, ports.health, as_counted=True)
+        if found.counted_to == reached:  # somebody else counts
+            break
+    return found
+
+
+def _is_stale(reading: Reading) -> bool:
+    return reading.counted_to < reading.now - STALE_S
 
 
 def _measured(reading: Reading) -> Measured:

@@ -195,7 +195,10 @@ class _Counter:
 
 @dataclass(frozen=True)
 class Reading:
-    """All that is known of how a destination does now; `window` are its last minutes together."""
+    """All that is known of how a destination does now; `window` are its last minutes together.
+
+    All receipts before `counted_to` are in it (epoch seconds): now, unless more come than one call counts.
+    """
 
     standing: Standing
     minutes: Sequence[Minute]
@@ -204,19 +207,23 @@ class Reading:
     oldest_age_s: float
     gate: Gate
     now: float
+    counted_to: float
 
 
-def read(item: Destination, asked: int, ports: Ports) -> Reading:
-    """Raises `Unavailable`."""
+def read(item: Destination, asked: int, ports: Ports, as_counted: bool = False) -> Reading:
+    """As of now, or, `as_counted`, as of when everything is counted. Raises `Unavailable`."""
     key = (item.workspace_id, item.id)
     standing = roll_forward(*key, ports.books)
     now = ports.books.clock()
-    begin = health.first_minute(now, asked)
+    counted_to = now if standing.is_whole else health.end_of(standing.total)
+    as_of = counted_to if as_counted else now
+    begin = health.first_minute(as_of if as_of == now else as_of - 1.0, asked)
     kept = ports.books.minutes.minutes(*key, begin, LAST)
     window = health.merged(kept, standing.minutes, begin)
     queued = _queued(item, ports)
-    oldest = health.oldest_age_s(standing.total, _newest_first(key, standing, ports.books), now) if queued else 0.0
-    return Reading(standing, window, minutes.summed(window), queued, oldest, ports.gates.find(key), now)
+    newest_first = _newest_first(key, standing, ports.books)
+    oldest = health.oldest_age_s(standing.total, newest_first, as_of) if queued else 0.0
+    return Reading(standing, window, minutes.summed(window), queued, oldest, ports.gates.find(key), now, counted_to)
 
 
 def health_of(item: Destination, asked: int, ports: Ports) -> HealthView:
