@@ -71,7 +71,7 @@ class MemoryOverflow:
         known = self.states.get(lane)
         if known is None:
             return False
-        parked, whole = self.whole[lane]
+        _, whole = self.whole[lane]
         tail = known.tail + len(jobs)
         self.states[lane] = known._replace(tail=tail, touched_at=self.clock())
         self.remove(lane, [appended_place(number) for number in range(whole + 1, known.tail + 1)])

@@ -81,10 +81,10 @@ class World:
         self.gates.turns = self.waiting.due
         self.filled = MemoryQueues(self.clock)
         self.filled.queues = self.queues.queues
-        self.overflow = KeepOverflow(self.waiting, self.queues, self.filled, self.clock)
+        self.receipts, self.progress = MemoryReceipts(), MemoryProgress()
+        self.overflow = KeepOverflow(self.waiting, self.queues, self.filled, self.progress, self.clock)
         self.burials, self.mappings = MemoryBurials(self.gates, self.clock), MemoryMappings()
         self.named = NamedQueues(self.queues, url_of)
-        self.receipts, self.progress = MemoryReceipts(), MemoryProgress()
         self.ids = count()
         self.bodies, self.letters = MemoryBodies(), MemoryLetters(self.clock)
         self.ledger = Ledger(self.store, lambda length: "x" * length, self.clock)

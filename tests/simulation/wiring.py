@@ -149,6 +149,7 @@ def gatekeeper_ports(world: World, instance: Instance) -> Any:
             _store(world, world.overflow),
             ProbeQueue(world.queues, effect),
             _depths(world),
+            probing.progress,
             lambda: epoch_s(world, instance),
             world.overflows_at,
         ),

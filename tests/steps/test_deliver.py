@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
-from penstock.domain.books import Books, Cause, add_up
+from penstock.domain.books import Books, Cause, DeliverReceipt, add_up
 from penstock.domain.delivery import Answer, Trouble
 from penstock.domain.delivery_policy import DeliveryPolicy
 from penstock.domain.evidence import Evidence
@@ -616,6 +617,46 @@ def test_an_event_that_kills_its_function_while_alone_is_dead_and_the_rest_goes_
     assert works.numbers == [3]
     assert (works.books.dead, works.books.delivered) == ({"crash": 1}, 1)
     assert [(each.reason, each.index) for each in works.letters.letters] == [("crash", 1)]
+
+
+def parked(reached: Progress) -> Job:
+    return msgspec.structs.replace(job(1, 2, 3), reached=reached)
+
+
+def test_a_job_that_was_parked_goes_on_where_it_was_though_its_message_is_new_and_its_note_is_forgotten() -> None:
+    works = Works(tool=RecordingTool(200, 200, 503))
+    works.deliver(message(job(1, 2, 3)))
+    reached = works.note(job(1, 2, 3))
+    works.progress.notes.clear()
+    works.tool.posted.clear()
+    works.tool.answers = [Answer(503)]
+    works.deliver(message(parked(reached)))
+    assert works.note(job(1, 2, 3)).done == 2
+    works.progress.notes.clear()
+    works.deliver(message(parked(reached), receives=2))
+    assert works.numbers == [3, 3]
+    assert (works.books.delivered, works.books.dead) == (3, {})
+    rows = [row for row in works.receipts.read(WORKSPACE, DESTINATION) if isinstance(row, DeliverReceipt) and row.jobs]
+    assert [each.again for row in rows for each in row.jobs.values()] == [False, True]
+
+
+def test_a_parked_job_that_was_only_given_back_since_keeps_what_it_had_reached() -> None:
+    works = Works()
+    works.progress.give_back(WORKSPACE, DESTINATION, [job(1).id])
+    works.deliver(message(parked(Progress(2, 1, "http_503", first_at=NOW.timestamp())), receives=2))
+    assert works.numbers == [3]
+
+
+def test_a_parked_job_that_kills_its_function_is_found_out_as_any_other() -> None:
+    class Deadly(RecordingTool):
+        def post(self, *request: Any) -> Answer:
+            marks.append(works.note(job(1)))
+            return super().post(*request)
+
+    marks: list[Progress | None] = []
+    works = Works(tool=Deadly(503))
+    works.deliver(message(parked(Progress(1)), receives=3))
+    assert marks == [Progress(1, is_alone=True)]
 
 
 def test_what_deliver_gave_back_itself_is_no_crash() -> None:

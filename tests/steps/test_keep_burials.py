@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.domain import gate_moves as moves
@@ -149,6 +150,14 @@ def test_what_was_delivered_of_a_job_is_no_letter(hub: Hub) -> None:
     assert hub.books.outcomes == 2
 
 
+def test_what_was_delivered_of_a_job_before_it_was_parked_is_no_letter_though_its_note_is_forgotten(hub: Hub) -> None:
+    reached = Progress(2, 7, "http_500", first_at=hub.clock.now - 60)
+    hub.put_outside(msgspec.structs.replace(job(1, 2, 3), reached=reached), parking=7)
+    hub.delete()
+    tend(*KEY, hub.ports())
+    assert (hub.buried, [letter.attempts for letter in hub.kept]) == (["3"], [7])
+
+
 def test_jobs_that_somebody_has_in_hand_are_waited_for(hub: Hub) -> None:
     hub.put(job(1), job(2, key="grace"))
     hub.queue.receive(1)
@@ -195,10 +204,12 @@ def test_large_jobs_are_buried_a_few_at_a_time(hub: Hub, monkeypatch: pytest.Mon
 def test_a_lane_that_a_function_is_writing_to_stays_until_it_is_done(hub: Hub) -> None:
     lane = hub.put_outside(job(1), job(2))
     late = hub.waiting.jobs[lane].popitem()
+    hub.waiting.whole[lane] = (0, 1)
     hub.delete()
     tend(*KEY, hub.ports())
     assert hub.buried == ["1"] and lane in hub.waiting.states
     hub.waiting.jobs[lane].update([late])
+    hub.waiting.whole[lane] = (0, 2)
     hub.pass_(LONG)
     assert hub.buried == ["1", "2"] and hub.is_gone
 

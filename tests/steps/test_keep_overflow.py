@@ -12,8 +12,9 @@ from penstock.domain import gate_moves as moves
 from penstock.domain.dedup import Owner
 from penstock.domain.destinations import import_name
 from penstock.domain.gate import Gate, GateState
-from penstock.domain.job import encode_job, group_of
+from penstock.domain.job import decode_job, encode_job, group_of
 from penstock.domain.overflow import LANES_AT_ONCE, PARKED_AFTER_S, REFILLED_EVERY_S, LaneKey, Limits, QueueKey
+from penstock.domain.progress import Progress
 from penstock.steps.fan_out import Message
 from penstock.steps.keep_gates import tend, tick
 from penstock.steps.keep_overflow import KeepOverflow
@@ -31,7 +32,7 @@ class Hub(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.overflow = KeepOverflow(self.waiting, self.queues, self.filled, self.clock, TWO_AT_ONCE)
+        self.overflow = KeepOverflow(self.waiting, self.queues, self.filled, self.progress, self.clock, TWO_AT_ONCE)
         self.is_down = True
         self.taken: list[str] = []
 
@@ -112,6 +113,22 @@ def parked_and_paused(hub: Hub) -> None:
     assert (hub.queue.held, hub.gate.has_parked, hub.gate.is_parking) == ([], True, False)
 
 
+def test_a_job_that_is_parked_carries_what_it_had_reached_and_its_old_message_counts_for_nothing(hub: Hub) -> None:
+    hub.put(1, 2, 3)
+    first, second, third = (job_of(run_of(event(number)), number) for number in (1, 2, 3))
+    for each in hub.queue.receive(2):
+        hub.queue.hide(each.receipt, 0)
+    note = Progress(1, 4, "http_503", first_at=5.0, returns=40)
+    hub.progress.write(WORKSPACE, DESTINATION, first.id, note)
+    hub.pause()
+    tend(*KEY, hub.ports())
+    hub.sleep(PARKED_AFTER_S + 1)
+    carried = [decode_job(each.body) for each in hub.waiting.stored(LANE, 10)]
+    assert [each.id for each in carried] == [first.id, second.id, third.id]
+    assert [each.reached for each in carried] == [note._replace(returns=0), Progress(), None]
+    assert hub.progress.read(WORKSPACE, DESTINATION, first.id) == note._replace(returns=0)
+
+
 def test_a_destination_that_is_resumed_with_all_of_its_queue_parked_flows_at_once(hub: Hub) -> None:
     parked_and_paused(hub)
     hub.put(25)
@@ -134,7 +151,7 @@ def test_a_destination_that_is_resumed_while_its_queue_is_being_parked_flows_as_
             return super().park(queues, parking)
 
     hub.clock.now += gates.LOOKED_AFTER_S
-    tend(*KEY, hub.ports(overflow=Resumed(hub.waiting, hub.queues, hub.filled, hub.clock)))
+    tend(*KEY, hub.ports(overflow=Resumed(hub.waiting, hub.queues, hub.filled, hub.progress, hub.clock)))
     assert (hub.gate.state, hub.mapped.on, hub.queue.held) == (GateState.OPEN, True, [])
 
 
@@ -275,7 +292,7 @@ def test_what_a_paused_destination_still_has_to_get_never_expires(hub: Hub) -> N
 
 
 def test_what_waits_behind_a_queue_that_is_deep_for_long_never_expires(hub: Hub) -> None:
-    hub.overflow = KeepOverflow(hub.waiting, hub.queues, hub.filled, hub.clock, Limits(refilled_below=0))
+    hub.overflow = KeepOverflow(hub.waiting, hub.queues, hub.filled, hub.progress, hub.clock, Limits(refilled_below=0))
     hub.waiting.open(LANE, ADA)
     hub.waiting.append(LANE, messages(*range(40)))
     live(hub, days=400)

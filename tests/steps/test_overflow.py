@@ -140,7 +140,7 @@ class Pipe:
     @property
     def ports(self) -> Ports:
         emptied = Stormy(self.world.queues, self.weather, QueueUnavailable)
-        overflow = self.keeps(self.overflow, emptied, self.filled, self._hurried, SHALLOW)
+        overflow = self.keeps(self.overflow, emptied, self.filled, self.world.progress, self._hurried, SHALLOW)
         book = Stormy(self.world.gates, self.weather, StoreUnavailable)
         return self.world.ports(book=book, queue=emptied, deliver=self.probe, overflow=overflow)
 
@@ -342,6 +342,6 @@ def test_an_unreadable_job_stays_in_the_queue_when_it_is_parked() -> None:
     world = World()
     world.queue.take("odd", "1", "no job")
     turns = iter([True, False])
-    ports = park_queue.Ports(world.waiting, world.queues, lambda: next(turns))
+    ports = park_queue.Ports(world.waiting, world.queues, world.progress, lambda: next(turns))
     assert park(Shut(QueueKey(WORKSPACE, DESTINATION, URL), 1), ports) == 0
     assert len(world.queue.held) == 1

@@ -139,7 +139,7 @@ class OverflowTable:
         )
 
     def stored(self, lane: LaneKey, most: int) -> list[Stored]:
-        """The jobs that go back to the queue next, in order; none of those that somebody is storing, or never ended to."""
+        """The jobs that go back to the queue next, in order; none of those that are not all stored."""
         found = self._items.lane(lane)
         if found is None:
             return []
@@ -215,7 +215,7 @@ class OverflowTable:
         return self._items.update(lane, LANE, f"SET {sets} ADD #counter :count", values, names=names, returns="ALL_NEW")
 
     def _finish(self, lane: LaneKey, counter: str, last: int, recent: Sequence[str] | None = None) -> None:
-        """All up to the number `last` is stored, unless somebody got numbers since: then what we have stored is void."""
+        """All up to the number `last` is stored, unless somebody got numbers since: then ours are void."""
         values, names = {":last": number(last)}, {"#counter": counter, "#whole": WHOLE[counter]}
         change = "SET #whole = :last"
         if recent:

@@ -11,17 +11,22 @@ from functools import lru_cache
 
 import msgspec
 
+from penstock.domain.progress import Progress
 from penstock.domain.run import Run
 
 
 class Job(msgspec.Struct, omit_defaults=True):
-    """The body of one message of a destination's queue; `replay` is the id of the replay that made it, if one did."""
+    """The body of one message of a destination's queue; `replay` is the id of the replay that made it, if one did.
+
+    `reached` is how far it was when it was parked, if anybody had it in hand before: as a message it is new.
+    """
 
     v: int
     id: str
     destination: str
     run: Run
     replay: str | None = None
+    reached: Progress | None = None
 
 
 _decode = msgspec.json.Decoder(Job).decode

@@ -23,3 +23,14 @@ class Progress(NamedTuple):
     is_alone: bool = False
     answer: str = ""
     kind: str = ""
+
+
+def resumed(reached: Progress | None, noted: Progress | None) -> Progress:
+    """Where to go on with a job: `reached` is what it carries since it was parked, `noted` its note.
+
+    Notes are forgotten sooner than a parked job comes back, and one of a job that was only given back has no more.
+    """
+    known = noted or Progress()
+    if reached is None or known.done > reached.done or (known.done == reached.done and known.attempts):
+        return known
+    return reached._replace(returns=known.returns, is_alone=known.is_alone or reached.is_alone)

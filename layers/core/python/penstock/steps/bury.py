@@ -18,7 +18,7 @@ from penstock.domain.event import iso
 from penstock.domain.job import Job, job_in
 from penstock.domain.letters import Letter
 from penstock.domain.overflow import LANES_AT_ONCE, LaneKey, LaneState, Stored
-from penstock.domain.progress import Progress
+from penstock.domain.progress import Progress, resumed
 
 HIDDEN_S = 120  # longer than a gatekeeper lives: nobody else gets what it holds
 DELETED_AT_ONCE = 10
@@ -187,13 +187,13 @@ def _bury(grave: Grave, messages: Iterable[_Message], ports: Ports) -> None:
             ports.receipts.keep_unreadable(grave.destination, at, message.id, message.body.encode())
             continue
         jobs.append(job)
-        again |= {job.id} if message.came_before else set()
+        again |= {job.id} if message.came_before or job.reached is not None else set()
     _keep(grave, jobs, again, at, ports)
 
 
 def _keep(grave: Grave, jobs: Sequence[Job], again: set[str], at: str, ports: Ports) -> None:
     """Of what a replay sent its receipt may be lost: the replay ends with its target. It is the same receipt."""
-    notes = [ports.progress.read(*grave, job.id) or Progress() for job in jobs]
+    notes = [resumed(job.reached, ports.progress.read(*grave, job.id)) for job in jobs]
     kept = [letters.unsent(job, note, REASON, at) for job, note in zip(jobs, notes, strict=True)]
     ports.letters.keep(*grave, [letter for theirs in kept for letter in theirs])
     replayed = {job.id: len(job.run.events) for job in jobs if job.replay is not None}

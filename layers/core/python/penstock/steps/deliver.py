@@ -14,7 +14,7 @@ from penstock.domain.delivery_policy import DeliveryPolicy
 from penstock.domain.evidence import Evidence
 from penstock.domain.gate import Gate
 from penstock.domain.job import job_in
-from penstock.domain.progress import Progress
+from penstock.domain.progress import resumed
 from penstock.domain.rate import Lease
 from penstock.domain.webhook import Webhook
 from penstock.errors import StoreUnavailable, Unavailable
@@ -115,11 +115,12 @@ def _opened(message: Message, destination: str) -> Task:
 
 
 def _noted(task: Task, notes: ProgressNotes) -> Task:
-    """Where to go on; a job that comes for the first time has no note."""
-    if task.job is None or task.message.receives == 1:
+    """Where to go on; a job that comes for the first time has no note, but may carry one."""
+    if task.job is None:
         return task
-    known = notes.read(task.job.run.workspace, task.job.destination, task.job.id)
-    return task._replace(note=known or Progress())
+    is_first = task.message.receives == 1
+    known = None if is_first else notes.read(task.job.run.workspace, task.job.destination, task.job.id)
+    return task._replace(note=resumed(task.job.reached, known))
 
 
 def _worked_off(

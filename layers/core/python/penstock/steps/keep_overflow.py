@@ -52,17 +52,19 @@ class KeepOverflow:
         overflow: Overflow,
         emptied: Queue,
         filled: refill.Queues,
+        notes: park_queue.Notes,
         clock: Callable[[], float],
         limits: Limits = STANDARD,
     ) -> None:
         self._overflow = overflow
         self._emptied = emptied
+        self._notes = notes
         self._clock = clock
         self._refill = refill.Ports(overflow, filled, clock, limits)
 
     def park(self, queues: Sequence[QueueKey], parking: int) -> bool:
         """Move the jobs of shut queues; whether all of them are."""
-        ports = park_queue.Ports(self._overflow, self._emptied, self._until(PARKED_FOR_S))
+        ports = park_queue.Ports(self._overflow, self._emptied, self._notes, self._until(PARKED_FOR_S))
         are_whole = [is_parked_whole(Shut(queue, parking), ports) for queue in queues]
         return all(are_whole)
 

@@ -120,7 +120,7 @@ def _keep_receipts(
             desk.receipts.keep_unreadable(destination, at, message.id, message.body.encode())
     done = [(fate.task.job, fate) for fate in fates if fate.task.job is not None]
     jobs = {job.id: (fate.task.note.done, fate.fates) for job, fate in done if fate.fates}
-    again = {job.id for job, fate in done if fate.task.message.receives > 1}
+    again = {job.id for job, fate in done if fate.task.message.receives > 1 or job.reached is not None}
     left = {job.id: len(job.run.events) - fate.task.note.done - len(fate.fates) for job, fate in done if fate.fates}
     retried = sum(tally.retried for tally in tallies)
     if jobs or retried:

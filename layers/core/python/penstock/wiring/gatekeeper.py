@@ -20,6 +20,7 @@ from penstock.adapters.gate_table import GateTable
 from penstock.adapters.mapping_switch import Functions, MappingSwitch
 from penstock.adapters.overflow_table import OverflowTable
 from penstock.adapters.probe_queue import ProbeQueue
+from penstock.adapters.progress import ProgressTable
 from penstock.domain.evidence import Evidence
 from penstock.steps import count_books, deliver, keep_quotas, raise_alerts
 from penstock.steps.keep_gates import Ports
@@ -68,7 +69,8 @@ def ports() -> Ports:
 def _overflow(dynamodb: Any, sqs: Any) -> KeepOverflow:
     tables = given().overflow_table, given().dedup_table, given().gates_table
     table = OverflowTable(dynamodb, *tables, time.time, time.sleep)
-    return KeepOverflow(table, ProbeQueue(sqs), DestinationQueues(sqs), time.time)
+    notes = ProgressTable(dynamodb, given().progress_table, time.time)
+    return KeepOverflow(table, ProbeQueue(sqs), DestinationQueues(sqs), notes, time.time)
 
 
 @cache
