@@ -70,6 +70,7 @@ FULL = Gate(
     mapped=Mapped(False, Pool.SLOW, settled=False),
     untold=moves.paused(closed(), "holiday", "tok_a", NOW).untold,
     parking=NOW - 0.123,
+    filled_at=NOW - 5.5,
     park_at=NOW + 15,
     is_parking=True,
 )

@@ -16,6 +16,7 @@ from penstock.domain.gate import Gate, GateState, Mapped, Pool
 from penstock.domain.gate_moves import Probed
 
 NOW = 1_790_000_000.0
+DAY_S = 86_400.0
 
 
 def evidence(*failed: str, **fields: Any) -> Evidence:
@@ -234,3 +235,32 @@ def test_a_view_shows_no_more_than_people_need() -> None:
     seen = gates.view(closed())
     assert (seen.state, seen.reason, seen.since) == ("closed", "failing", "2026-09-21T14:13:20.000Z")
     assert seen.next_probe_at == "2026-09-21T14:13:35.000Z"
+
+
+def test_a_gate_that_flaps_is_parked_by_when_it_first_shut_and_not_by_when_it_last_did() -> None:
+    gate = closed(mapped=Mapped(False))
+    for day in range(1, 12):
+        gate = moves.after_probe(moves.probing(gate, NOW), Probed(10, 9, 1, 100), NOW + day * DAY_S)
+        gate = moves.closed(replace(gate, mapped=gate.wanted), gates.FAILING, NOW + day * DAY_S + 120)
+        assert not gate.is_parking_due(NOW + day * DAY_S + 120)
+    assert gate.is_parking_due(NOW + 12 * DAY_S)
+    assert gate.parking > NOW + 11 * DAY_S
+
+
+@given(moved=st.lists(st.sampled_from(["close", "open", "pause", "resume", "seen empty"]), max_size=30))
+def test_nothing_waits_in_a_shut_gates_queue_for_more_than_twelve_days_before_it_is_parked(moved: list[str]) -> None:
+    gate, oldest_at = Gate(), None
+    for day, move in enumerate(moved):
+        now = NOW + day * DAY_S
+        if move == "seen empty":
+            gate, oldest_at = (moves.drained(gate), None) if gate.may_be_drained else (gate, oldest_at)
+        elif move == "open":
+            gate = moves.after_probe(gate, Probed(1, 0, 1, 1), now) if gate.state is GateState.CLOSED else gate
+        elif move == "close":
+            gate = moves.closed(gate, gates.FAILING, now) if gate.state is GateState.OPEN else gate
+        else:
+            gate = moves.paused(gate, "", "ada", now) if move == "pause" else moves.resumed(gate, "ada", now)
+        gate = replace(gate, mapped=gate.wanted)
+        if gate.state is not GateState.OPEN:
+            oldest_at = now if oldest_at is None else oldest_at
+            assert gate.is_parking_due(now) is (now - oldest_at >= 12 * DAY_S)

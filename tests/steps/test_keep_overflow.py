@@ -113,6 +113,41 @@ def parked_and_paused(hub: Hub) -> None:
     assert (hub.queue.held, hub.gate.has_parked, hub.gate.is_parking) == ([], True, False)
 
 
+def test_a_gate_that_opens_now_and_then_is_parked_twelve_days_after_it_first_shut(hub: Hub) -> None:
+    hub.put(*range(25))
+    for _ in range(3):
+        hub.pause()
+        hub.sleep(3 * 86_400)
+        hub.resume()
+        hub.wait(60)
+        assert len(hub.queue.held) == 25
+    hub.pause()
+    hub.sleep(3 * 86_400 + 3_600)
+    assert (hub.queue.held, hub.waiting.count(*KEY, 100)) == ([], 25)
+    hub.is_down = False
+    hub.resume()
+    hub.wait(600)
+    assert hub.taken == in_order(25)
+
+
+def test_a_gate_that_was_seen_empty_in_between_is_parked_twelve_days_after_it_shut_since(hub: Hub) -> None:
+    hub.put(*range(5))
+    hub.pause()
+    hub.sleep(11 * 86_400)
+    hub.is_down = False
+    hub.resume()
+    hub.wait(10)
+    hub.sleep(gates.LOOKED_AFTER_S + gates.OVERDUE_S)
+    assert (hub.gate.filled_at, hub.taken) == (None, in_order(5))
+    assert gates.attend_at(hub.gate, hub.clock.now) is None
+    hub.put(*range(5, 10))
+    hub.pause()
+    hub.sleep(11 * 86_400)
+    assert len(hub.queue.held) == 5
+    hub.sleep(86_400 + 3_600)
+    assert hub.queue.held == []
+
+
 def test_a_job_that_is_parked_carries_what_it_had_reached_and_its_old_message_counts_for_nothing(hub: Hub) -> None:
     hub.put(1, 2, 3)
     first, second, third = (job_of(run_of(event(number)), number) for number in (1, 2, 3))

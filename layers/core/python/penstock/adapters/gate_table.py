@@ -27,7 +27,17 @@ EVERYBODYS = "operator"  # the partition of the index: the gatekeeper looks afte
 PAGE = 100
 REFUSED = "ConditionalCheckFailedException"
 STRIKES = ("strikes", "struck_at")
-SOMETIMES = ("next_probe_at", "slow_at", "calm_since", "untold", "park_at", "is_parking", "attention", "attend_at")
+SOMETIMES = (
+    "next_probe_at",
+    "slow_at",
+    "calm_since",
+    "untold",
+    "filled_at",
+    "park_at",
+    "is_parking",
+    "attention",
+    "attend_at",
+)
 OPEN = {"S": GateState.OPEN.value}
 
 _changes = msgspec.json.Decoder(tuple[GateChange, ...]).decode
@@ -181,7 +191,7 @@ def _attributes(gate: Gate) -> dict[str, Any]:
         "version": {"N": str(gate.version)},
         "parking": _number(gate.parking),
     }
-    for name in ("next_probe_at", "slow_at", "calm_since", "park_at"):
+    for name in ("next_probe_at", "slow_at", "calm_since", "filled_at", "park_at"):
         if getattr(gate, name) is not None:
             found[name] = _number(getattr(gate, name))
     if gate.is_parking:
@@ -210,6 +220,7 @@ def _gate(item: Mapping[str, Any]) -> Gate:
         mapped=Mapped(switched == "on", Pool(pool), not changing),
         untold=_changes(item["untold"]["S"]) if "untold" in item else (),
         parking=_time(item, "parking") or 0.0,
+        filled_at=_time(item, "filled_at"),
         park_at=_time(item, "park_at"),
         is_parking="is_parking" in item,
         version=int(item["version"]["N"]),

@@ -70,8 +70,9 @@ class Gate(Struct, frozen=True):
     `probes` have failed since it closed, and the next is due at `next_probe_at`. `slow_at` is when the destination was
     last seen slow in the fast pool, `calm_since` since when it is quick in the slow one. `untold` are changes that
     nobody was told of yet. `parking` names what is parked of its queue: by when it was shut, or when jobs were last put
-    back for a probe. Once anything is parked under it `park_at` says when somebody goes on with that; `is_parking` if
-    somebody is at it now, until then at most.
+    back for a probe. `filled_at` is when its queue may have got the oldest of what it holds: when the gate shut for the
+    first time since the queue was last seen empty. Once anything is parked under `parking`, `park_at` says when somebody
+    goes on with that; `is_parking` if somebody is at it now, until then at most.
     """
 
     state: GateState = GateState.OPEN
@@ -87,6 +88,7 @@ class Gate(Struct, frozen=True):
     mapped: Mapped = Mapped()
     untold: tuple[GateChange, ...] = ()
     parking: float = 0.0
+    filled_at: float | None = None
     park_at: float | None = None
     is_parking: bool = False
     version: int = 0
@@ -114,9 +116,16 @@ class Gate(Struct, frozen=True):
         return is_shut and (self.next_probe_at is None or self.next_probe_at <= now + EARLY_S)
 
     def is_parking_due(self, now: float) -> bool:
-        """Shut for so long that SQS will forget its first jobs soon; who probes it has some of them in hand."""
-        is_old = now - (self.parking or self.since) >= PARKED_AFTER_S
-        return is_old and self.state in (GateState.CLOSED, GateState.PAUSED) and self.may_park(now)
+        """Filled for so long that SQS will forget its first jobs soon; who probes it has some of them in hand.
+
+        That it was open now and then in between says nothing: of what it held then, some may be there still.
+        """
+        filled_at = self.filled_at if self.filled_at is not None else self.parking or self.since
+        return (
+            now - filled_at >= PARKED_AFTER_S
+            and self.state in (GateState.CLOSED, GateState.PAUSED)
+            and self.may_park(now)
+        )
 
     def may_park(self, now: float) -> bool:
         """Unless somebody does just now, or has done it of late."""
@@ -126,6 +135,11 @@ class Gate(Struct, frozen=True):
     def has_parked(self) -> bool:
         """Whether some of its queue may be parked: then all of it has to be before anything flows."""
         return self.park_at is not None
+
+    @property
+    def may_be_drained(self) -> bool:
+        """Open, and not known yet to have worked off what came while it was shut."""
+        return self.is_flowing and self.filled_at is not None
 
     @property
     def is_flowing(self) -> bool:
@@ -159,7 +173,7 @@ def attend_at(gate: Gate, now: float) -> float | None:
         moments.append((gate.next_probe_at or now) + OVERDUE_S)
     if gate.pool is Pool.SLOW and gate.calm_since is not None:
         moments.append(gate.calm_since + CALM_FOR_S)
-    if gate.state is GateState.PAUSED or gate.pool is Pool.SLOW:
+    if gate.state is GateState.PAUSED or gate.pool is Pool.SLOW or gate.may_be_drained:
         moments.append(now + LOOKED_AFTER_S)
     if gate.park_at is not None:
         moments.append(gate.park_at + OVERDUE_S)

@@ -83,7 +83,7 @@ def after_parking(gate: Gate, is_whole: bool, is_to_flow: bool, now: float) -> G
     If something is to flow then, it may: what comes to the queue from now on is of other users, or behind all of it.
     """
     if is_whole and is_to_flow:
-        return replace(gate, park_at=None, is_parking=False)
+        return replace(gate, filled_at=now, park_at=None, is_parking=False)
     after = replace(gate, park_at=now + (LOOKED_AFTER_S if is_whole else PARKED_ON_AFTER_S), is_parking=False)
     if gate.state is GateState.PAUSED or gate.state is GateState.OPEN:
         return after
@@ -92,7 +92,12 @@ def after_parking(gate: Gate, is_whole: bool, is_to_flow: bool, now: float) -> G
 
 def put_back(gate: Gate, now: float) -> Gate:
     """Jobs go back to the queue from now on: what of it is parked after that goes before what was parked until now."""
-    return replace(gate, parking=_parking_after(gate, now), park_at=None, is_parking=False)
+    return replace(gate, parking=_parking_after(gate, now), filled_at=now, park_at=None, is_parking=False)
+
+
+def drained(gate: Gate) -> Gate:
+    """Its queue was seen empty: what comes from now on is younger than anything it ever held."""
+    return replace(gate, filled_at=None)
 
 
 def after_probe(gate: Gate, probed: Probed, now: float) -> Gate:
@@ -100,7 +105,7 @@ def after_probe(gate: Gate, probed: Probed, now: float) -> Gate:
     if probed.delivered or (probed.received and not probed.failed):
         return _moved(gate, GateState.OPEN, DELIVERED, now)
     if not probed.received and not probed.waiting:
-        return _moved(gate, GateState.OPEN, EMPTY, now)
+        return drained(_moved(gate, GateState.OPEN, EMPTY, now))
     if not probed.received:  # hidden by whoever had them when it closed
         return replace(gate, state=GateState.CLOSED, next_probe_at=now + FIRST_PROBE_S)
     probes = gate.probes + 1
@@ -129,6 +134,7 @@ def _moved(gate: Gate, state: GateState, reason: str, now: float, actor: str = G
         next_probe_at=None,
         untold=(*gate.untold, told)[-MOST_UNTOLD:],
         parking=_parking_after(gate, now) if shuts else gate.parking,
+        filled_at=now if gate.filled_at is None and state is not GateState.OPEN else gate.filled_at,
         park_at=None if shuts or gate.park_at is None else gate.park_at if is_at_it else min(gate.park_at, now),
         is_parking=is_at_it,
     )

@@ -151,6 +151,7 @@ class _Keeper:
             return self._parked(gate)
         if gate.is_probe_due(now):
             gate = self._told(self._switched(self._probed(gate)))
+        gate = self._drained(gate)
         self._refilled(gate)
         return gate
 
@@ -180,6 +181,12 @@ class _Keeper:
             return gate
         is_sure = self.ports.clock() - gate.since >= SURE_AFTER_S
         return self._saved(gate, msgspec.structs.replace(gate, mapped=gate.wanted._replace(settled=is_sure)))
+
+    def _drained(self, gate: Gate) -> Gate:
+        """Once its queues are seen empty nothing is left in them of the time when it was shut."""
+        if not gate.may_be_drained or any(self.ports.queue.waiting(queue.url) for queue in self._queues):
+            return gate
+        return self._saved(gate, moves.drained(gate))
 
     def _told(self, gate: Gate) -> Gate:
         """What a person did is in the audit log already, under their name; the rest is entered before any is told.
