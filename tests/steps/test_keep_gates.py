@@ -7,6 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from penstock.domain import gate as gates
 from penstock.domain import gate_moves as moves
@@ -89,6 +91,53 @@ def test_a_user_whose_jobs_fill_the_head_of_the_queue_does_not_keep_the_gate_clo
     world.pass_(16)
     assert world.gate.state is GateState.OPEN
     assert len(world.queue.held) == 50
+
+
+PROBES_AT_MOST = 10
+
+
+@settings(max_examples=40, deadline=None)
+@given(poisoned=st.integers(1, 20), jobs=st.integers(1, 25), is_first=st.booleans(), at_once=st.integers(1, 10))
+def test_however_many_users_have_poisoned_events_a_healthy_one_is_found(
+    poisoned: int, jobs: int, is_first: bool, at_once: int
+) -> None:
+    """Up to twenty, with any number of jobs before or behind those of the healthy one, however few the queue gives."""
+    world = World()
+    world.queues.at_once = at_once
+    theirs = [f"poisoned-{user}" for user in range(poisoned) for _ in range(jobs)]
+    world.send(*(["ada", *theirs] if is_first else [*theirs, "ada"]))
+    world.close()
+    world.down = lambda group: group != "ada"
+    world.pass_(PROBES_AT_MOST * moves.LONGEST_PROBE_S)
+    assert (world.gate.state, len(world.probes) <= PROBES_AT_MOST) == (GateState.OPEN, True)
+    assert len(world.queue.held) == poisoned * jobs
+
+
+@settings(max_examples=20, deadline=None)
+@given(users=st.integers(1, 60), jobs=st.integers(1, 12), recovers_after_s=st.integers(0, 1_200))
+def test_a_destination_that_fails_for_all_stays_closed_and_is_found_within_a_minute_of_its_recovery(
+    users: int, jobs: int, recovers_after_s: int
+) -> None:
+    world = World()
+    world.send(*[f"user-{user}" for user in range(users) for _ in range(jobs)])
+    world.close()
+    world.pass_(recovers_after_s)
+    assert world.gate.state is GateState.CLOSED
+    wakes_at = world.queue.wakes_at()
+    assert wakes_at is not None and wakes_at <= world.clock.now + moves.LONGEST_PROBE_S
+    world.down = lambda _: False
+    world.pass_(moves.LONGEST_PROBE_S + 2)
+    assert world.gate.state is GateState.OPEN
+    assert all(each.visible_at <= world.clock.now for each in world.queue.held)
+
+
+def test_most_probes_of_a_destination_that_is_down_ask_no_more_than_three_users(world: World) -> None:
+    world.send(*[f"user-{user}" for user in range(100) for _ in range(10)])
+    world.close()
+    world.pass_(900)
+    asked = [len(set(groups)) for _, groups in world.probes]
+    assert asked[:8] == [3, 6, 3, 12, 3, 24, 3, 48]
+    assert max(asked) == 48
 
 
 def test_what_a_probe_delivered_is_deleted_even_if_the_rest_failed(world: World) -> None:

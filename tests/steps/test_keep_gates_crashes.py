@@ -9,7 +9,7 @@ from penstock.steps.keep_gates import tend_all
 from tests.fakes_control import Crash, Faults
 from tests.gate_world import World
 
-CALLS = range(1, 18)
+CALLS = range(1, 20)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before-effect", "after-effect"])

@@ -71,8 +71,8 @@ class Gate(Struct, frozen=True):
     last seen slow in the fast pool, `calm_since` since when it is quick in the slow one. `untold` are changes that
     nobody was told of yet. `parking` names what is parked of its queue: by when it was shut, or when jobs were last put
     back for a probe. `filled_at` is when its queue may have got the oldest of what it holds: when the gate shut for the
-    first time since the queue was last seen empty. Once anything is parked under `parking`, `park_at` says when somebody
-    goes on with that; `is_parking` if somebody is at it now, until then at most.
+    first time since the queue was last seen empty. Once anything is parked under `parking`, `park_at` says when
+    somebody goes on with that; `is_parking` if somebody is at it now, until then at most.
     """
 
     state: GateState = GateState.OPEN

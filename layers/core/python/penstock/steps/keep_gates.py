@@ -242,20 +242,21 @@ class _Keeper:
         """
         waiting = 0
         for queue in self._queues:
-            tried = self._tried_of(queue)
+            tried = self._tried_of(queue, gate)
             if not tried.received:
                 inside, is_outside = self.ports.queue.waiting(queue.url), self.ports.overflow.has_lanes(queue)
                 waiting += inside + is_outside
                 if is_outside and not inside:
                     gate = self._saved(gate, moves.put_back(gate, self.ports.clock()))
                     self.ports.overflow.refill(queue)
-                    tried = self._tried_of(queue)
+                    tried = self._tried_of(queue, gate)
             if tried.received:
                 return gate, tried
         return gate, Tried(waiting=waiting)
 
-    def _tried_of(self, queue: QueueKey) -> Tried:
-        return probe_queue(self.item.id, queue.url, self.ports.queue, self.ports.deliver)
+    def _tried_of(self, queue: QueueKey, gate: Gate) -> Tried:
+        users = moves.users_to_probe(gate.probes)
+        return probe_queue(self.item.id, queue.url, users, self.ports.queue, self.ports.deliver)
 
     def _parked(self, gate: Gate, is_to_flow: bool = False) -> Gate:
         """Its queues' jobs, as far as time goes; `is_to_flow` where it is done for that, so that nothing stays behind.

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 
 from penstock.domain.gate_moves import Probed
 
-ENOUGH_GROUPS = 3  # so that no single user's event stands for all
-ROUNDS = 3
+AT_ONCE = 10
+LARGEST_PROBE = 4 * 1024 * 1024  # characters of jobs from which on no more are taken
 HIDDEN_S = 60  # jobs that a probe took and never gave back
 
 
@@ -77,32 +77,32 @@ class Tried(NamedTuple):
         return Probed(self.received, len(self.again), self.delivered, self.waiting)
 
 
-def probe_queue(destination: str, url: str, queue: Queue, deliver: Deliver) -> Tried:
-    """Raises `Unavailable`.
+def probe_queue(destination: str, url: str, users: int, queue: Queue, deliver: Deliver) -> Tried:
+    """Try the jobs of so many users, all at once. Raises `Unavailable`."""
+    jobs = _received(url, users, queue)
+    if not jobs:
+        return Tried(url)
+    sent = deliver(destination, url, jobs)
+    done = [job.receipt for job in jobs if job.id not in sent.failed]
+    for first in range(0, len(done), AT_ONCE):
+        queue.delete(url, done[first : first + AT_ONCE])
+    again = tuple(job.receipt for job in jobs if job.id in sent.failed)
+    return Tried(url, len(jobs), sent.delivered, again)
 
-    A queue hands out as many jobs as it can of the first user: it is asked again until it has some of others.
-    """
-    groups: set[str] = set()
-    again: list[str] = []
-    received = delivered = 0
-    for _ in range(ROUNDS):
-        jobs = queue.receive(url, HIDDEN_S)
-        if not jobs:
+
+def _received(url: str, users: int, queue: Queue) -> list[Received]:
+    """A queue hands out as many jobs as it can of the first user: it is asked again until it has some of others."""
+    found: list[Received] = []
+    while len({job.group for job in found}) < users and sum(len(job.body) for job in found) < LARGEST_PROBE:
+        more = queue.receive(url, HIDDEN_S)
+        if not more:
             break
-        sent = deliver(destination, url, jobs)
-        done = [job.receipt for job in jobs if job.id not in sent.failed]
-        if done:
-            queue.delete(url, done)
-        received, delivered = received + len(jobs), delivered + sent.delivered
-        again += [job.receipt for job in jobs if job.id in sent.failed]
-        groups |= {job.group for job in jobs}
-        if delivered or len(groups) >= ENOUGH_GROUPS:
-            break
-    return Tried(url, received, delivered, tuple(again))
+        found += more
+    return found
 
 
 def hide(tried: Tried, wait_s: float, queue: Queue) -> None:
     """Until the next probe, and no longer: what deliver would have them wait grows with every try."""
     waits = [(receipt, math.ceil(wait_s)) for receipt in tried.again]
-    for first in range(0, len(waits), 10):
-        queue.hide(tried.url, waits[first : first + 10])
+    for first in range(0, len(waits), AT_ONCE):
+        queue.hide(tried.url, waits[first : first + AT_ONCE])

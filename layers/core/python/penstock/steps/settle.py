@@ -23,6 +23,8 @@ from penstock.domain.progress import Progress
 from penstock.errors import StoreUnavailable, Unavailable
 from penstock.steps.lane import UNREADABLE, Fate, Message, Tally
 
+HIDDEN_AT_ONCE = 10  # as many as a batch has of the queue; a probe may have more
+
 
 class Batch(NamedTuple):
     """Messages of one queue, those of a group in order; `destination` is whose queue it is."""
@@ -169,10 +171,11 @@ def _hide(queue_url: str, fates: Sequence[Fate], queue: Queue) -> None:
     waiting = [fate for fate in fates if fate.wait_s is not None]
     heads = {fate.task.message.group: fate for fate in reversed(waiting)}
     behind = [_wait(fate) for fate in waiting if heads[fate.task.message.group] is not fate]
+    first = [_wait(fate) for fate in waiting if heads[fate.task.message.group] is fate]
     with suppress(Unavailable):
-        for waits in ([_wait(fate) for fate in waiting if heads[fate.task.message.group] is fate], behind):
-            if waits:
-                queue.hide(queue_url, waits)
+        for waits in (first, behind):
+            for at in range(0, len(waits), HIDDEN_AT_ONCE):
+                queue.hide(queue_url, waits[at : at + HIDDEN_AT_ONCE])
 
 
 def _wait(fate: Fate) -> tuple[str, int]:

@@ -35,7 +35,7 @@ from penstock.wiring.deliver import given
 __all__ = ["alert_ports", "chore_in", "count_ports", "ports", "quota_ports", "threads"]
 
 GATES_AT_ONCE = 10  # as many chores as a batch has
-LANES_AT_ONCE = 100  # a probe has ten jobs at most
+LANES_AT_ONCE = 100  # ten probes of a few users, or some of many
 PROBING_S = 15.0  # from then on a probe begins no request
 
 CONFIG = Config(
