@@ -20,7 +20,8 @@ from penstock.domain.gate import (
 
 LONGEST_PROBE_S = 60.0
 ENOUGH_USERS = 3  # so that no single user's event stands for all
-MOST_USERS = 48
+MOST_USERS = 24
+WIDE_BEFORE = 8  # probes, of which every other is a wide one; then every fourth
 PROBE_TAKES_S = 75.0  # after so long whoever was probing is gone
 PARKING_TAKES_S = 75.0  # after so long whoever was parking is gone
 MOST_UNTOLD = 20  # changes that are kept for a bus that is down; the audit log has all of them
@@ -123,9 +124,10 @@ def users_to_probe(probes: int) -> int:
     """With how many users' jobs the next probe is made after so many failed.
 
     Three mostly: a destination that is down must cost next to nothing. But these are the first of its queue each time,
-    and if it refuses just those for good others have to be asked: by every other probe, of twice as many each time.
+    and if it refuses just those for good others have to be asked: now and then, and twice as many each time.
     """
-    return min(ENOUGH_USERS * 2 ** ((probes + 1) // 2), MOST_USERS) if probes % 2 else ENOUGH_USERS
+    is_wide = probes % (2 if probes < WIDE_BEFORE else 4) == 1
+    return min(ENOUGH_USERS * 2 ** ((probes + 1) // 2), MOST_USERS) if is_wide else ENOUGH_USERS
 
 
 def _moved(gate: Gate, state: GateState, reason: str, now: float, actor: str = GATEKEEPER) -> Gate:
