@@ -8,7 +8,9 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -585,6 +587,47 @@ def test_a_name_server_that_hangs_is_left_in_time() -> None:
     let_go.set()
     assert answer == Answer(None, trouble=Trouble.DNS)
     assert seconds < 3
+
+
+def test_a_name_server_that_hangs_for_one_host_answers_for_the_others(serve: Callable[..., Server]) -> None:
+    server, let_go = serve(answering(OK)), threading.Event()
+    asked: list[str] = []
+
+    def resolve(host: str, *given: Any, **named: Any) -> list[tuple[Any, ...]]:
+        asked.append(host)
+        if host == "hangs.example.com":
+            let_go.wait(20)
+        return socket.getaddrinfo("127.0.0.1", *given, **named)
+
+    http = tool(0.5, resolve=resolve)
+    answers: list[Answer] = []
+
+    def ask() -> None:
+        answers.append(http.post(f"http://hangs.example.com:{server.port}/", {}, BODY))
+
+    threads = [threading.Thread(target=ask) for _ in range(70)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(answer.trouble for answer in answers) == {Trouble.DNS: 4, Trouble.NO_ROOM: 66}
+    assert asked == ["hangs.example.com"] * 4
+    assert http.post(f"http://healthy.example.com:{server.port}/", {}, BODY) == Answer(200)
+    let_go.set()
+    wait_until(lambda: http.post(f"http://hangs.example.com:{server.port}/", {}, BODY) == Answer(200))
+
+
+def test_a_host_may_have_more_connections_than_questions(serve: Callable[..., Server]) -> None:
+    server = serve(answering(OK))
+
+    def resolve(host: str, *given: Any, **named: Any) -> list[tuple[Any, ...]]:
+        time.sleep(0.05)
+        return socket.getaddrinfo("127.0.0.1", *given, **named)
+
+    http = tool(60.0, resolve=resolve)
+    url = f"http://slow.example.com:{server.port}/"
+    with ThreadPoolExecutor(10) as threads:
+        assert list(threads.map(lambda _: http.post(url, {}, BODY), range(10))) == [Answer(200)] * 10
 
 
 def test_a_proxy_of_the_environment_is_not_asked(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:

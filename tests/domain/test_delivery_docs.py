@@ -57,7 +57,7 @@ def test_the_table_of_verdicts_is_true(what: str, verdict: str) -> None:
 
 def test_the_table_of_verdicts_is_whole() -> None:
     spoken_of = [answer for what, _ in rows() for answer in answers(what)]
-    assert {answer.trouble for answer in spoken_of} == {None, *Trouble}
+    assert {answer.trouble for answer in spoken_of} == {None, *Trouble} - {Trouble.NO_ROOM}  # none of the destination
     assert {answer.status for answer in spoken_of} >= set(range(200, 600))
 
 

@@ -495,6 +495,28 @@ def test_each_kind_of_failure_has_an_age_of_its_own(before: int, after: int) -> 
     assert letter.first_at == "2026-11-26T16:00:00.000Z"
 
 
+NOT_MADE = Answer(None, trouble=Trouble.NO_ROOM)
+
+
+def test_a_request_that_was_not_made_is_no_attempt_and_speaks_against_nobody() -> None:
+    works = Works(tool=RecordingTool(200, NOT_MADE))
+    first, behind = message(job(1, 2)), message(job(3, id_=2))
+    assert works.deliver(first, behind).failed == (first.id, behind.id)
+    assert works.queue.calls == [[(first.receipt, 5)], [(behind.receipt, 5)]]
+    assert works.note(job(1, 2)) == Progress(1, returns=1)
+    (report,) = works.doors.reports
+    assert (report.groups_failed, report.requests, report.delivered) == (frozenset(), 1, 1)
+    assert (works.books.delivered, works.books.outcomes) == (1, 1)
+
+
+def test_a_suspect_whose_request_was_not_made_was_not_tried() -> None:
+    works = Works(tool=RecordingTool(NOT_MADE, 200))
+    works.deliver(message(job(1), receives=3))
+    assert works.note(job(1)) == Progress(returns=1)
+    works.deliver(message(job(1), receives=4))
+    assert (works.books.dead, works.books.delivered) == ({}, 1)
+
+
 def lived_through(works: Works, job: Job, longest_wait_s: float) -> float:
     """Days until the message of a job is done with; between two tries it is hidden so long at most."""
     for receives in count(1):

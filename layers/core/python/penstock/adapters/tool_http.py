@@ -25,6 +25,7 @@ from urllib3.util import Url, parse_url
 from penstock.adapters.tool_http_sockets import (
     BlockedAddress,
     Connector,
+    NoRoom,
     NotResolved,
     Resolve,
     TimedTlsSocket,
@@ -78,7 +79,7 @@ class ToolHttp:
         try:
             line = self._line(url)
             return self._post(line.pool, _head(line.beginning, headers, len(body)) + body)
-        except (HTTPError, HTTPException, BlockedAddress, NotResolved, OSError, ValueError) as error:
+        except (HTTPError, HTTPException, BlockedAddress, NotResolved, NoRoom, OSError, ValueError) as error:
             return Answer(None, trouble=_trouble(error))
 
     def _post(self, pool: HTTPConnectionPool, request: bytes) -> Answer:
@@ -212,6 +213,8 @@ def _trouble(error: Exception) -> Trouble:
         return Trouble.BLOCKED_ADDRESS
     if isinstance(error, NotResolved):
         return Trouble.DNS
+    if isinstance(error, NoRoom):
+        return Trouble.NO_ROOM
     if isinstance(error, TimeoutError):
         return Trouble.TIMEOUT
     return Trouble.TLS if isinstance(error, ssl.SSLError) else Trouble.CONNECTION

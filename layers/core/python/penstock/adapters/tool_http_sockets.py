@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,8 @@ from penstock.domain.addresses import is_allowed
 
 CONNECT_TIMEOUT_S = 3.0
 RESOLVE_TIMEOUT_S = 3.0
-MOST_QUESTIONS = 64
+MOST_QUESTIONS_OF_A_HOST = 4  # those of one that hangs must not cost the others theirs
+MOST_QUESTIONS = 256
 
 Resolve = Callable[..., list[tuple[Any, ...]]]
 
@@ -28,6 +30,10 @@ class BlockedAddress(Exception):
 
 class NotResolved(Exception):
     """A name resolved to nothing, or not in time."""
+
+
+class NoRoom(Exception):
+    """Too many questions of names wait for an answer: this one was not asked, and nothing sent."""
 
 
 class Exchange(threading.local):
@@ -76,16 +82,39 @@ class TimedTlsSocket(ssl.SSLSocket):
         return super().send(*given, **named)
 
 
+class Questions:
+    """Counts those that the system's resolver has not answered yet, by host; nobody waits for another host's."""
+
+    def __init__(self) -> None:
+        self._asked: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    def begin(self, host: str, seconds: float) -> None:
+        """As soon as the host has room for one more, within so many seconds. Raises `NoRoom`."""
+        with self._changed:
+            has_room = self._changed.wait_for(lambda: self._asked[host] < MOST_QUESTIONS_OF_A_HOST, seconds)
+            if not has_room or self._asked.total() >= MOST_QUESTIONS:
+                raise NoRoom(host)
+            self._asked[host] += 1
+
+    def end(self, host: str) -> None:
+        with self._changed:
+            self._asked[host] -= 1
+            if not self._asked[host]:
+                del self._asked[host]
+            self._changed.notify_all()
+
+
 class Connector:
     """Connects to names whose addresses are public; to this machine too where loopback is allowed."""
 
     def __init__(self, resolve: Resolve, allow_loopback: bool) -> None:
         self._resolve = resolve
         self._allow_loopback = allow_loopback
-        self._questions = threading.BoundedSemaphore(MOST_QUESTIONS)
+        self._questions = Questions()
 
     def connect(self, host: str, port: int) -> socket.socket:
-        """Raises `BlockedAddress`, `NotResolved` or `OSError` (`TimeoutError` included)."""
+        """Raises `BlockedAddress`, `NotResolved`, `NoRoom` or `OSError` (`TimeoutError` included)."""
         allowed = [entry for entry in self._resolved(host, port) if is_allowed(entry[4][0], self._allow_loopback)]
         if not allowed:
             raise BlockedAddress(host)
@@ -101,8 +130,7 @@ class Connector:
     def _resolved(self, host: str, port: int) -> list[tuple[Any, ...]]:
         """The system's resolver takes no time limit, so it is asked from a thread of its own."""
         answer: queue.SimpleQueue[list[tuple[Any, ...]]] = queue.SimpleQueue()
-        if not self._questions.acquire(blocking=False):
-            raise NotResolved(f"{host}: too many questions wait for an answer")
+        self._questions.begin(host, min(RESOLVE_TIMEOUT_S, exchange.left_s()))
 
         def ask() -> None:
             try:
@@ -110,7 +138,7 @@ class Connector:
             except (OSError, UnicodeError):
                 answer.put([])
             finally:
-                self._questions.release()
+                self._questions.end(host)
 
         threading.Thread(target=ask, daemon=True).start()
         try:

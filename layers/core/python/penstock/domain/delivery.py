@@ -43,6 +43,7 @@ class Trouble(Enum):
     TLS = "tls"
     DNS = "dns"
     BLOCKED_ADDRESS = "blocked_address"
+    NO_ROOM = "no_room"  # ours, not the destination's: the request was not made
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ BY_TROUBLE = {
     Trouble.TLS: Verdict.RETRY,
     Trouble.DNS: Verdict.RETRY,
     Trouble.BLOCKED_ADDRESS: Verdict.ADDRESS,
+    Trouble.NO_ROOM: Verdict.RETRY,
 }
 
 

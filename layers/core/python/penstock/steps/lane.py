@@ -13,7 +13,7 @@ import msgspec
 from penstock.domain import delivery, letters, webhook
 from penstock.domain.books import DEAD, DELIVERED, Cause
 from penstock.domain.delays import bucket
-from penstock.domain.delivery import STOPS, Answer, Failure, Verdict
+from penstock.domain.delivery import STOPS, Answer, Failure, Trouble, Verdict
 from penstock.domain.event import iso
 from penstock.domain.job import Job
 from penstock.domain.letters import Letter
@@ -25,6 +25,7 @@ STORE_DELAY_S = 5.0
 PROBE_DELAY_S = 1.0  # nobody but the next probe polls the queue of a closed gate
 DELETED, DISABLED, UNREADABLE = "destination_deleted", "destination_disabled", "unreadable"
 TOO_OLD = "too_old"
+NO_ROOM, NO_ROOM_DELAY_S = Trouble.NO_ROOM.value, 5.0
 CRASH, OUT_OF_TIME, OUT_OF_TOKENS, STORE_UNAVAILABLE = "crash", "out_of_time", "rate_limited", "store_unavailable"
 SAMPLED = 200  # bytes of an answer that receipts and notes keep
 
@@ -127,6 +128,13 @@ class _Settled(NamedTuple):
     letter: Letter | None = None
 
 
+class _Pause(NamedTuple):
+    """For how long an event that could not even be tried waits, and for what: that is no attempt."""
+
+    wait_s: float
+    reason: str
+
+
 class _Again(NamedTuple):
     """An event that has to be tried again, and why."""
 
@@ -174,10 +182,10 @@ class Lane:
             done = Fate(task, tuple(fates), tuple(kept))
             if self._has_to_keep(fates):
                 return replace(done, wait_s=0.0, note=note._replace(returns=note.returns + 1))
-            if (pause := self._pause(job, note)) is not None:
-                back = note._replace(returns=note.returns + 1) if fates else None
-                return replace(done, wait_s=pause[0], note=back, reason=pause[1])
-            sent = self._send(job, note, is_last)
+            sent = self._pause(job, note) or self._send(job, note, is_last)
+            if isinstance(sent, _Pause):  # alone, a mark may have been made that says it is tried
+                back = note._replace(returns=note.returns + 1) if fates or sent.reason == NO_ROOM else None
+                return replace(done, wait_s=sent.wait_s, note=back, reason=sent.reason)
             if isinstance(sent, _Again):
                 return self._waiting(done, note, sent.verdict, sent.answer)
             fates.append(sent.fate)
@@ -197,25 +205,25 @@ class Lane:
         """
         return bool(fates) and (self.is_alone or fates[-1].startswith(DEAD))
 
-    def _pause(self, job: Job, note: Progress) -> tuple[float, str] | None:
+    def _pause(self, job: Job, note: Progress) -> _Pause | None:
         """Why the next event cannot be tried now, if so; where it can, and is dangerous, that is noted first."""
         if not self.limits.has_time():
-            return 0.0, OUT_OF_TIME
+            return _Pause(0.0, OUT_OF_TIME)
         wait_s = self.limits.token() if self._needs_request(note) else None
         if wait_s is not None:
-            return wait_s, OUT_OF_TOKENS
+            return _Pause(wait_s, OUT_OF_TOKENS)
         if self.is_alone and not note.is_alone:
             try:
                 mark = note._replace(is_alone=True)
                 self.tools.notes.write(job.run.workspace, job.destination, job.id, mark)
             except StoreUnavailable:
-                return STORE_DELAY_S, STORE_UNAVAILABLE
+                return _Pause(STORE_DELAY_S, STORE_UNAVAILABLE)
         return None
 
     def _needs_request(self, note: Progress) -> bool:
         return self.settings.enabled and not note.is_alone
 
-    def _send(self, job: Job, note: Progress, is_last: bool) -> _Settled | _Again:
+    def _send(self, job: Job, note: Progress, is_last: bool) -> _Settled | _Again | _Pause:
         if note.is_alone:  # it was being tried, alone, when the function died
             return self._given_up(Verdict.DEAD, CRASH, job, note)
         if not self.settings.enabled:
@@ -226,6 +234,8 @@ class Lane:
             return self._given_up(Verdict.DISCARD, UNREADABLE, job, note)
         began = self.tools.seconds()
         answer = self.tools.tool.post(request.url, request.headers, request.body)
+        if answer.trouble is Trouble.NO_ROOM:
+            return _Pause(NO_ROOM_DELAY_S, NO_ROOM)
         self.tally.spent_s += self.tools.seconds() - began
         self.tally.requests += 1
         sent = self._judged(answer, job, note, request, at)
