@@ -641,6 +641,13 @@ def test_an_event_that_kills_its_function_while_alone_is_dead_and_the_rest_goes_
     assert [(each.reason, each.index) for each in works.letters.letters] == [("crash", 1)]
 
 
+def test_a_probe_of_many_users_hides_no_more_of_their_jobs_in_one_call_than_sqs_takes() -> None:
+    works = Works(tool=RecordingTool(*[503] * 25))
+    asked = [message(job(number, key=f"user-{number}", id_=number)) for number in range(25)]
+    works.deliver(*asked, is_probe=True)
+    assert [len(call) for call in works.queue.calls] == [10, 10, 5]
+
+
 def parked(reached: Progress) -> Job:
     return msgspec.structs.replace(job(1, 2, 3), reached=reached)
 
