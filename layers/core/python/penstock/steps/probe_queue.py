@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from penstock.domain.gate_moves import Probed
+from penstock.errors import QueueUnavailable
 
 AT_ONCE = 10
 LARGEST_PROBE = 4 * 1024 * 1024  # characters of jobs from which on no more are taken
@@ -83,11 +84,21 @@ def probe_queue(destination: str, url: str, users: int, queue: Queue, deliver: D
     if not jobs:
         return Tried(url)
     sent = deliver(destination, url, jobs)
-    done = [job.receipt for job in jobs if job.id not in sent.failed]
-    for first in range(0, len(done), AT_ONCE):
-        queue.delete(url, done[first : first + AT_ONCE])
+    _delete(url, [job.receipt for job in jobs if job.id not in sent.failed], queue)
     again = tuple(job.receipt for job in jobs if job.id in sent.failed)
     return Tried(url, len(jobs), sent.delivered, again)
+
+
+def _delete(url: str, receipts: Sequence[str], queue: Queue) -> None:
+    """All that can be, before any trouble is raised: what stays comes again, and is sent again."""
+    trouble = None
+    for first in range(0, len(receipts), AT_ONCE):
+        try:
+            queue.delete(url, receipts[first : first + AT_ONCE])
+        except QueueUnavailable as error:
+            trouble = error
+    if trouble is not None:
+        raise trouble
 
 
 def _received(url: str, users: int, queue: Queue) -> list[Received]:
