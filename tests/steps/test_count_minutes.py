@@ -262,3 +262,12 @@ def test_a_job_that_failed_waits_until_it_is_told_of_as_done() -> None:
     assert dict(roll_forward(*OF, world.books).total.waiting) == {"j": at(-30), "k": at(-5)}
     world.now += 100
     assert dict(roll_forward(*OF, world.books).total.waiting) == {"k": at(-5)}
+
+
+def test_jobs_that_fan_out_did_not_tell_of_are_counted_though_it_spoke_last_and_agrees_on_the_others() -> None:
+    world = World()
+    world.write(0, deliver_receipt(at(0), {"r-1-0": (0, ["d", "d", "d"]), "r-1-1": (0, ["d"])}))
+    world.write(60, FanoutReceipt(at(60), {"r-1": RecordReceipt(6, 3)}))
+    world.now = BEGIN + 3_600
+    total = roll_forward(*OF, world.books).total.figures
+    assert (total.accepted, total.filtered, total.delivered) == (6, 2, 4)

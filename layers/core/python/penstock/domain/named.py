@@ -2,7 +2,8 @@
 
 Two minutes have to be read together where both tell of a record, or both of its jobs. Where one has fan-out's word of a
 record and the other deliver's, which is so for every event, they have to be only if they do not agree on how many
-events a job has. So each job is named once more with its size, by both.
+events a job has. So each job is named once more with its size, by both. Where deliver has spoken first, which is rare,
+they always are: it may have had more jobs in hand than fan-out tells of.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def named(receipts: Iterable[Receipt]) -> Named:
     for told, own, other in ((records, "record", "job"), (jobs, "job", "record")):
         for record_id, job_ids in told.items():
             same.add(_digest(f"{own} {record_id}"))
-            others[_digest(f"{other} {record_id}")] = frozenset(agreed[each] for each in job_ids)
+            is_whole = told is jobs  # deliver may know of jobs that fan-out's word leaves out
+            others[_digest(f"{other} {record_id}")] = frozenset(agreed[each] for each in job_ids if is_whole)
     return Named(frozenset(same) | frozenset(agreed.values()), frozenset(same), others)
 
 
