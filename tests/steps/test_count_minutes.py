@@ -203,12 +203,12 @@ def test_a_job_that_is_not_as_fan_out_says_is_put_right_in_the_minute_that_tells
     assert (first.figures.filtered, second.figures.filtered, total.filtered) == (4, -2, 2)
 
 
-def test_a_minute_reads_no_other_one_for_jobs_that_are_as_fan_out_says() -> None:
+def test_a_minute_reads_no_earlier_one_for_jobs_that_are_as_fan_out_said() -> None:
     fanned_out = [FanoutReceipt(at(10), {f"r-{number}": RecordReceipt(3, 1)}) for number in range(5)]
     delivered = [deliver_receipt(at(200), {f"r-{number}-0": (0, [DELIVERED] * 2)}) for number in range(5)]
     earlier = {"2026-11-23T15:58": named(fanned_out).digests}
     assert named(delivered).among(earlier) == []
-    assert named(fanned_out).among({"2026-11-23T16:01": named(delivered).digests}) == []
+    assert named(fanned_out).among({"2026-11-23T16:01": named(delivered).digests}) == ["2026-11-23T16:01"]
     assert named(delivered).among({"2026-11-23T16:01": named(delivered[:1]).digests}) == ["2026-11-23T16:01"]
     other = deliver_receipt(at(200), {"r-4-0": (0, [DELIVERED])})
     assert named([*delivered, other]).among(earlier) == ["2026-11-23T15:58"]
