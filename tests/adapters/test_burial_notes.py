@@ -13,6 +13,7 @@ from moto import mock_aws
 from penstock.adapters.burial_notes import OVERDUE_S, BurialNotes
 from penstock.adapters.gate_table import GateTable
 from penstock.domain import gate as gates
+from penstock.domain import gate_moves as moves
 from penstock.domain.burial import Burial
 from penstock.domain.gate import Gate
 from penstock.errors import StoreUnavailable
@@ -100,7 +101,7 @@ def test_only_a_note_that_is_old_enough_is_called_off(shelf: Shelf) -> None:
 
 def test_a_note_lies_beside_the_gate_is_not_found_with_gates_and_is_forgotten_with_it(shelf: Shelf) -> None:
     notes, book, clock = shelf
-    book.save(*KEY, Gate(), gates.closed(Gate(), gates.FAILING, clock.now))
+    book.save(*KEY, Gate(), moves.closed(Gate(), gates.FAILING, clock.now))
     notes.begin(*KEY)
     notes.begin(*OTHER)
     assert book.due(clock.now + 1_000, 10) == [KEY]

@@ -7,6 +7,7 @@ queues are held against that; nothing is computed as a remainder.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -300,12 +301,15 @@ class _Check:
             self.broken(BOOKS, f"{books.accepted} are said to be accepted and {len(meant)} were")
 
     def _unaccepted(self) -> int:
-        """Events that one try of fan-out sent and did not note, nor the next, for the destination was gone by then."""
-        if not self._is_gone():
-            return 0
+        """Events that one try of fan-out sent and did not note, nor the next, which did not know of the destination."""
         rows = self.world.receipts.read(WORKSPACE, self.site.name)
         noted = {record for row in rows if isinstance(row, FanoutReceipt) for record in row.records}
-        return sum(len(names[0]) for id_, names in self.names.items() if record_of(id_) not in {None, *noted})
+        unnoted = (names[0] for id_, names in self.names.items() if record_of(id_) not in {None, *noted})
+        return sum(len(names) for names in unnoted if self._is_gone() or self._was_new(names))
+
+    def _was_new(self, names: Sequence[str]) -> bool:
+        """Whether the destination was made so shortly before that not every function knew of it."""
+        return all(self._wishes(self.accepted[name]) == {True, False} for name in names if name in self.accepted)
 
     def _is_source(self, event: Event) -> bool:
         route = self.world.config.versions[self.site.name][0].route
