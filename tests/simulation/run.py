@@ -56,7 +56,11 @@ def simulate_all(seeds: Sequence[int]) -> Iterator[Findings]:
 
 
 def _simulated(seed: int) -> Findings:
-    findings = simulate(seed)
+    """One that breaks the simulation itself is told with the others."""
+    try:
+        findings = simulate(seed)
+    except Exception as error:  # noqa: BLE001 - the outermost edge of a process
+        return Findings(seed, {LOST: [f"the simulation broke: {error!r}"]})
     return findings if not findings.is_good else _brief(findings)
 
 

@@ -55,6 +55,7 @@ MOST_THINGS = 300_000  # that happen; a run has some thousands
 LONGEST_CALM_S = 2 * 86_400.0
 TOO_LATE = "invoked after its visibility"
 TOLD = 60
+MOST_OUTSIDE = 100_000
 SHALLOW = Limits(deep=6, deep_for_s=20.0, asked_every=4, most_waiting=2, refilled_below=4, refilled_at_once=3)
 
 
@@ -288,9 +289,10 @@ class World:
         )
 
     def overflowing(self, destination: str) -> list[str]:
-        """The jobs that wait outside the destination's queue, by their bodies."""
-        lanes = [lane for lane in self.overflow.jobs if lane.destination == destination]
-        return [body for lane in lanes for _, body in self.overflow.jobs[lane].values()]
+        """The jobs that wait outside the destination's queue, by their bodies; what was half stored and came again by
+        another way is none of them."""
+        lanes = self.overflow.lanes(WORKSPACE, destination, MOST_OUTSIDE)
+        return [each.body for lane in lanes for each in self.overflow.stored(lane, MOST_OUTSIDE)]
 
 
 def url_of(destination: str) -> str:
