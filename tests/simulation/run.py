@@ -14,7 +14,7 @@ from tests.simulation.promises import BOOKS, LOST, REORDERED, REPEATED, Findings
 from tests.simulation.world import World
 
 MOST_TOLD = 5  # of what is broken, and of failing seeds
-COLLECTED_EVERY = 8  # seeds, which is a chunk of them
+AT_ONCE, CHUNKS_OF_A_PROCESS = 8, 25  # seeds; then another goes on: what worlds leave would fill any memory
 
 
 def simulate(seed: int, kind: type[World] = World) -> Findings:
@@ -52,14 +52,12 @@ class Total:
 
 def simulate_all(seeds: Sequence[int]) -> Iterator[Findings]:
     """On all cores, in any order."""
-    with get_context("fork").Pool(cpu_count(), initializer=gc.freeze) as pool:
-        yield from pool.imap_unordered(_simulated, seeds, chunksize=COLLECTED_EVERY)
+    with get_context("fork").Pool(cpu_count(), gc.freeze, maxtasksperchild=CHUNKS_OF_A_PROCESS) as pool:
+        yield from pool.imap_unordered(_simulated, seeds, chunksize=AT_ONCE)
 
 
 def _simulated(seed: int) -> Findings:
     """One that breaks the simulation itself is told with the others."""
-    if seed % COLLECTED_EVERY == 0:  # while it is off nothing else is: ten thousand worlds would fill any memory
-        gc.collect()
     try:
         findings = simulate(seed)
     except Exception as error:  # noqa: BLE001 - the outermost edge of a process
