@@ -79,5 +79,6 @@ def _is_failed(ticket: Ticket, reason: str) -> bool:
         return False
     except Exception:  # noqa: BLE001 - the outermost edge
         logger().exception("a replay cannot be read", workspace=ticket.workspace, replay=ticket.replay)
+        return True
     logger().warning("failed", workspace=ticket.workspace, replay=ticket.replay, reason=reason)
     return True
