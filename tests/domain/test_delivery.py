@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import takewhile
 
 import pytest
 from hypothesis import given
@@ -13,15 +15,19 @@ from penstock.domain.delivery import (
     BY_TROUBLE,
     LONGEST_RETRY_AFTER_S,
     SCHEDULES,
+    Ages,
     Answer,
     Trouble,
     Verdict,
+    ages,
     delay_s,
+    failure_of,
     is_too_old,
     judge,
     retry_after_s,
 )
 from penstock.domain.delivery_policy import DeliveryPolicy, OwnVerdict
+from penstock.domain.progress import Progress
 
 NOW = datetime(2026, 11, 23, 16, 0, tzinfo=UTC)
 CHANCES = st.floats(0, 1, exclude_max=True)
@@ -136,7 +142,7 @@ def test_no_policy_makes_a_private_address_a_delivery(own: OwnVerdict) -> None:
 def test_an_event_is_given_up_when_it_was_tried_for_as_long_as_the_policy_says(age: float, max_age: int) -> None:
     first = 1_000_000.0
     policy = DeliveryPolicy(max_age_s=max_age)
-    assert is_too_old(first, first + age, Answer(503), policy) == (first + age - first >= max_age)
+    assert is_too_old(Ages(first, first), first + age, Answer(503), policy) == (first + age - first >= max_age)
 
 
 @given(
@@ -145,5 +151,32 @@ def test_an_event_is_given_up_when_it_was_tried_for_as_long_as_the_policy_says(a
 def test_a_429_has_a_window_of_its_own(age: int, max_age: int, own: int | None) -> None:
     policy = DeliveryPolicy(max_age_s=max_age, throttled_max_age_s=own)
     window = own or max(max_age, 86_400)
-    assert is_too_old(1_000, 1_000 + age, Answer(429), policy) == (age >= window)
-    assert is_too_old(1_000, 1_000 + age, Answer(503), policy) == (age >= max_age)
+    assert is_too_old(Ages(1_000, 1_000), 1_000 + age, Answer(429), policy) == (age >= window)
+    assert is_too_old(Ages(1_000, 1_000), 1_000 + age, Answer(503), policy) == (age >= max_age)
+
+
+def _alike_since(failed: Sequence[tuple[float, int]]) -> float:
+    """Of failures (when, how), since when they were like the last."""
+    return [at for at, how in takewhile(lambda each: each[1] == failed[-1][1], reversed(failed))][-1]
+
+
+@given(
+    answers=st.lists(st.tuples(st.sampled_from([503, 429]), st.integers(1, 90_000)), min_size=1, max_size=60),
+    max_age=st.integers(60, 200_000),
+    own=st.none() | st.integers(60, 200_000),
+)
+def test_an_event_that_fails_now_in_one_way_and_now_in_another_is_given_up_too(
+    answers: list[tuple[int, int]], max_age: int, own: int | None
+) -> None:
+    policy = DeliveryPolicy(max_age_s=max_age, throttled_max_age_s=own)
+    windows = {503: max_age, 429: own or max(max_age, 86_400)}
+    failed: list[tuple[float, int]] = []  # when, and how
+    note, now = Progress(), 1_000_000.0
+    for status, later_s in answers:
+        failed.append((now, status))
+        failure = failure_of(Verdict.RETRY, Answer(status))
+        found = ages(note, failure, now, open_since=0.0)
+        is_late = now - _alike_since(failed) >= windows[status] or now - failed[0][0] >= max(windows.values())
+        assert is_too_old(found, now, Answer(status), policy) == is_late
+        note = Progress(attempts=len(failed), first_at=found.first_at, kind=failure.value, kind_at=found.kind_at)
+        now += later_s

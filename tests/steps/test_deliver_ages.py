@@ -11,6 +11,7 @@ import pytest
 
 from penstock.domain.delivery import Answer, Trouble
 from penstock.domain.delivery_policy import DeliveryPolicy
+from penstock.domain.event import iso
 from penstock.domain.gate import Gate
 from penstock.domain.job import Job
 from penstock.domain.progress import Progress
@@ -22,12 +23,14 @@ from tests.fakes_pipeline import RecordingTool
 
 def test_no_probe_gives_an_event_up_and_its_age_begins_anew() -> None:
     works = Works(tool=RecordingTool(503))
-    old = Progress(0, 9, "http_503", first_at=NOW.timestamp() - 14_400, returns=9, kind="trouble")
+    began_at = NOW.timestamp() - 14_400
+    old = Progress(0, 9, "http_503", first_at=began_at, returns=9, kind="trouble", kind_at=began_at)
     works.progress.write(WORKSPACE, DESTINATION, job(1).id, old)
     works.deliver(message(job(1), receives=10), is_probe=True)
     note = works.note(job(1))
     assert note is not None
-    assert (note.attempts, note.first_at, works.letters.letters) == (10, NOW.timestamp(), [])
+    assert (note.attempts, note.first_at, note.kind_at) == (10, NOW.timestamp(), NOW.timestamp())
+    assert works.letters.letters == []
 
 
 def test_an_event_that_was_tried_for_as_long_as_its_policy_says_is_dead_and_kept_whole() -> None:
@@ -35,7 +38,8 @@ def test_an_event_that_was_tried_for_as_long_as_its_policy_says_is_dead_and_kept
         tool=RecordingTool(Answer(503, headers={"X-Why": "tired"}, body=b"later"), 200),
         settings=webhook(policy=DeliveryPolicy(max_age_s=60), headers={"Authorization": "Bearer x"}),
     )
-    note = Progress(0, 6, "http_500", first_at=NOW.timestamp() - 60, returns=6, kind="trouble")
+    began_at = NOW.timestamp() - 60
+    note = Progress(0, 6, "http_500", first_at=began_at, returns=6, kind="trouble", kind_at=began_at)
     works.progress.write(WORKSPACE, DESTINATION, job(1, 2).id, note)
     old, behind = message(job(1, 2), receives=7), message(job(3, id_=2))
     assert works.deliver(old, behind).failed == (old.id, behind.id)
@@ -73,8 +77,29 @@ def test_who_asks_for_later_is_asked_for_longer(status: int, dead: dict[str, int
     assert works.books.dead == dead
 
 
-@pytest.mark.parametrize(("before", "after"), [(429, 503), (401, 503), (302, 503), (503, 429), (401, 429)])
-def test_each_kind_of_failure_has_an_age_of_its_own(before: int, after: int) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "policy"),
+    [
+        (429, 503, DeliveryPolicy(throttled_max_age_s=28_800)),
+        (503, 429, DeliveryPolicy(max_age_s=28_800, throttled_max_age_s=14_400)),
+    ],
+)
+def test_each_kind_of_failure_has_an_age_of_its_own(before: int, after: int, policy: DeliveryPolicy) -> None:
+    works = Works(tool=RecordingTool(before, after, after, after), settings=webhook(policy=policy))
+    works.deliver(message(job(1)))
+    for receives, hours in ((2, 3), (3, 3)):
+        works.now += timedelta(hours=hours)
+        assert len(works.deliver(message(job(1), receives=receives)).failed) == 1
+    works.now += timedelta(hours=1)
+    assert works.deliver(message(job(1), receives=4)).failed == ()
+    (letter,) = works.letters.letters
+    assert (letter.reason, letter.attempts) == (f"http_{after}", 4)
+    assert letter.first_at == iso(NOW)
+
+
+@pytest.mark.parametrize("before", [401, 302])
+@pytest.mark.parametrize("after", [429, 503])
+def test_what_a_person_took_to_mend_a_destination_is_nobodys_age(before: int, after: int) -> None:
     policy = DeliveryPolicy(throttled_max_age_s=14_400)
     works = Works(tool=RecordingTool(before, after, after), settings=webhook(policy=policy))
     works.deliver(message(job(1)))
@@ -84,7 +109,17 @@ def test_each_kind_of_failure_has_an_age_of_its_own(before: int, after: int) -> 
     assert works.deliver(message(job(1), receives=3)).failed == ()
     (letter,) = works.letters.letters
     assert (letter.reason, letter.attempts) == (f"http_{after}", 3)
-    assert letter.first_at == "2026-11-26T16:00:00.000Z"
+    assert letter.first_at == iso(NOW + timedelta(days=3))
+
+
+def test_a_tool_that_fails_now_in_one_way_and_now_in_another_is_given_up_after_the_longer_time() -> None:
+    works = Works(tool=RecordingTool(*[503, 429] * 20))
+    receives = 1
+    while works.deliver(message(job(1), receives=receives)).failed:
+        works.now += timedelta(hours=1)
+        receives += 1
+    assert works.now - NOW == timedelta(hours=24)  # what a 429 may take, unless a destination says otherwise
+    assert [letter.attempts for letter in works.letters.letters] == [25]
 
 
 NOT_MADE = Answer(None, trouble=Trouble.NO_ROOM)

@@ -45,6 +45,7 @@ class ProgressTable:
             "is_alone": {"BOOL": progress.is_alone},
             "answer": {"S": progress.answer},
             "kind": {"S": progress.kind},
+            "kind_at": {"N": repr(progress.kind_at)},
             "expires_at": self._expiry(),
         }
         try:
@@ -102,6 +103,7 @@ def _progress(item: Mapping[str, Any]) -> Progress:
         is_alone=item.get("is_alone", {"BOOL": False})["BOOL"],
         answer=item.get("answer", {"S": ""})["S"],
         kind=item.get("kind", {"S": ""})["S"],
+        kind_at=float(_number(item, "kind_at")),
     )
 
 

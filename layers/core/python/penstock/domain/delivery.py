@@ -10,6 +10,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy
+from penstock.domain.progress import Progress
 
 
 class Verdict(Enum):
@@ -25,7 +26,7 @@ STOPS = frozenset({Verdict.CREDENTIALS, Verdict.ADDRESS})  # what closes a gate 
 
 
 class Failure(Enum):
-    """Why an event is tried again: each kind has an age of its own, which begins with the first of that kind."""
+    """Why an event is tried again. Each kind has an age of its own, which begins when an event begins to fail so."""
 
     TROUBLE = "trouble"
     THROTTLED = "throttled"
@@ -133,9 +134,25 @@ def failure_of(verdict: Verdict, answer: Answer) -> Failure:
     return Failure.THROTTLED if answer.is_throttle else Failure.TROUBLE
 
 
-def is_too_old(first_failed_at: float, now: float, answer: Answer, policy: DeliveryPolicy) -> bool:
-    """Whether an event that failed first then (epoch seconds) is given up if this is the answer now."""
-    return now - first_failed_at >= policy.age_s(answer.is_throttle)
+class Ages(NamedTuple):
+    """Since when an event has failed at all, and since when as it does now, in epoch seconds."""
+
+    first_at: float
+    kind_at: float
+
+
+def ages(note: Progress, failure: Failure, now: float, open_since: float) -> Ages:
+    """The ages of an event that failed just now. What a closed gate or a person to mend something took is no age."""
+    if not note.attempts or note.first_at < open_since or note.kind == Failure.STOPPED.value:
+        return Ages(now, now)
+    return Ages(note.first_at, note.kind_at if note.kind == failure.value else now)
+
+
+def is_too_old(ages: Ages, now: float, answer: Answer, policy: DeliveryPolicy) -> bool:
+    """Whether an event is given up if this is the answer now: by what is allowed for answers like this one, or, where
+    it fails now in one way and now in another, by the most that is allowed for any."""
+    most_s = max(policy.age_s(is_throttled=False), policy.age_s(is_throttled=True))
+    return now - ages.kind_at >= policy.age_s(answer.is_throttle) or now - ages.first_at >= most_s
 
 
 def delay_s(verdict: Verdict, answer: Answer, attempts: int, chance: float, now: datetime) -> float:

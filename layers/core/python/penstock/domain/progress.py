@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """`done` events need no more; `attempts` failed for the next one, the last with `last`. So it has
-    failed since `first_at`: in the same way (`kind`, a failure's), and with its gate open.
+    """`done` events need no more; `attempts` failed for the next one, the last with `last`. It has failed since
+    `first_at`, its gate being open, and since `kind_at` in the way in which it does now (`kind`, a failure's).
 
     Times are epoch seconds. `returns` counts how often deliver itself gave the job back: receives beyond them were
     crashes. `is_alone` says that the job was being worked on by itself, event by event, because of those. `answer` is
@@ -23,6 +23,7 @@ class Progress(NamedTuple):
     is_alone: bool = False
     answer: str = ""
     kind: str = ""
+    kind_at: float = 0.0
 
 
 def resumed(reached: Progress | None, noted: Progress | None) -> Progress:

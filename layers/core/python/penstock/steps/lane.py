@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ import msgspec
 from penstock.domain import delivery, letters, webhook
 from penstock.domain.books import DEAD, DELIVERED, Cause
 from penstock.domain.delays import bucket
-from penstock.domain.delivery import STOPS, Answer, Failure, Trouble, Verdict
+from penstock.domain.delivery import STOPS, Ages, Answer, Failure, Trouble, Verdict
 from penstock.domain.event import iso
 from penstock.domain.job import Job
 from penstock.domain.letters import Letter
@@ -254,16 +255,15 @@ class Lane:
         if verdict is Verdict.DISCARD:
             self.tally.answered += 1
             return self._given_up(verdict, answer.reason, job, note, request, answer)
-        first_at = self._first_at(note, delivery.failure_of(verdict, answer), at.timestamp())
-        is_old = delivery.is_too_old(first_at, at.timestamp(), answer, policy)
-        if verdict is Verdict.RETRY and is_old:
+        ages = self._ages(note, delivery.failure_of(verdict, answer), at)
+        if verdict is Verdict.RETRY and delivery.is_too_old(ages, at.timestamp(), answer, policy):
             return self._given_up(Verdict.DEAD, answer.reason, job, note, request, answer)
         return _Again(verdict, answer)
 
-    def _first_at(self, note: Progress, failure: Failure, now: float) -> float:
-        """Since when the event has failed as it does now; the hours of a closed gate are nobody's age."""
-        is_same = note.attempts > 0 and note.kind == failure.value and note.first_at >= self.limits.open_since
-        return note.first_at if is_same and not self.limits.is_probe else now
+    def _ages(self, note: Progress, failure: Failure, at: datetime) -> Ages:
+        """A probe goes through a closed gate: whatever fails in it has its whole age before it."""
+        open_since = math.inf if self.limits.is_probe else self.limits.open_since
+        return delivery.ages(note, failure, at.timestamp(), open_since)
 
     def _count(self, verdict: Verdict, answer: Answer, job: Job, note: Progress) -> None:
         known = self.tally.causes.get(answer.reason)
@@ -286,15 +286,17 @@ class Lane:
         if self.limits.is_probe:
             wait_s = PROBE_DELAY_S
         failure = delivery.failure_of(verdict, answer)
+        ages = self._ages(note, failure, now)
         reached = Progress(
             note.done,
             attempts,
             answer.reason,
-            first_at=self._first_at(note, failure, now.timestamp()),
+            first_at=ages.first_at,
             next_at=now.timestamp() + wait_s,
             returns=note.returns + 1,
             answer=answer.body[:SAMPLED].decode(errors="replace"),
             kind=failure.value,
+            kind_at=ages.kind_at,
         )
         return replace(done, wait_s=wait_s, note=reached, reason=answer.reason)
 
