@@ -20,12 +20,15 @@ from penstock.domain.overflow import (
     Stored,
     Turn,
     appended_place,
+    fitting,
     is_stored,
     name_of,
     parked_place,
     unknown,
 )
 from penstock.errors import StoreUnavailable
+
+ANY_SIZE = 2**60  # characters of jobs
 
 
 @dataclass
@@ -121,11 +124,11 @@ class MemoryOverflow:
         known = self.states.get(lane)
         return known and known._replace(is_whole=self.whole[lane] == (known.parked, known.tail))
 
-    def stored(self, lane: LaneKey, most: int) -> list[Stored]:
+    def stored(self, lane: LaneKey, most: int, largest: int) -> list[Stored]:
         if lane not in self.states:
             return []
         places = [place for place in sorted(self.jobs[lane]) if is_stored(place, *self.whole[lane])]
-        return [Stored(place, *self.jobs[lane][place]) for place in places[:most]]
+        return list(fitting((Stored(place, *self.jobs[lane][place]) for place in places[:most]), largest))
 
     def count(self, workspace: str, destination: str, most: int) -> int:
         lanes = [lane for lane in self.states if lane[:2] == (workspace, destination)]

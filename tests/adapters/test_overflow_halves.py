@@ -14,7 +14,7 @@ from penstock.domain.overflow import appended_place
 from penstock.errors import StoreUnavailable
 from tests.adapters.test_overflow_table import ADA, DEDUP, GATES, LANE, NOW, OVERFLOW, jobs, numbers, table
 from tests.control_api import REGION, make_tables
-from tests.fakes_overflow import MemoryOverflow
+from tests.fakes_overflow import ANY_SIZE, MemoryOverflow
 from tests.fakes_pipeline import Clock
 
 
@@ -62,14 +62,14 @@ def test_of_jobs_that_are_not_all_stored_none_is_seen_and_they_come_again_in_ord
         ):
             with pytest.raises(StoreUnavailable):
                 store()
-            assert numbers(overflow.stored(LANE, 10)) == [1]
+            assert numbers(overflow.stored(LANE, 10, ANY_SIZE)) == [1]
     assert overflow.state(LANE).is_whole is False
     trouble.leaves_first = False
     overflow.append(LANE, jobs(2, 3))
     overflow.append(LANE, jobs(4))
     overflow.park(LANE, 6_000, jobs(7))
     overflow.park(LANE, 6_000, jobs(8, 9))
-    assert numbers(overflow.stored(LANE, 10)) == [7, 8, 9, 1, 2, 3, 4]
+    assert numbers(overflow.stored(LANE, 10, ANY_SIZE)) == [7, 8, 9, 1, 2, 3, 4]
     assert overflow.state(LANE).is_whole is True
 
 
@@ -83,11 +83,11 @@ def test_a_lane_whose_jobs_were_never_all_stored_shows_none_of_them_if_it_overfl
         overflow.append(LANE, jobs(2, 3, 4))
     trouble.leaves_first = False
     assert overflow.release(LANE, overflow.state(LANE))
-    assert overflow.stored(LANE, 10) == []
+    assert overflow.stored(LANE, 10, ANY_SIZE) == []
     overflow.open(LANE, ADA)
     for number in range(5, 9):
         overflow.append(LANE, jobs(number))
-        assert numbers(overflow.stored(LANE, 10)) == list(range(5, number + 1))
+        assert numbers(overflow.stored(LANE, 10, ANY_SIZE)) == list(range(5, number + 1))
 
 
 def test_while_jobs_are_being_stored_nobody_sees_some_of_them() -> None:
@@ -97,7 +97,7 @@ def test_while_jobs_are_being_stored_nobody_sees_some_of_them() -> None:
         seen: list[list[int]] = []
 
         def look(_: float) -> None:
-            seen.append(numbers(table(client).stored(LANE, 10)))
+            seen.append(numbers(table(client).stored(LANE, 10, ANY_SIZE)))
             client.leaves_first = False
 
         overflow = OverflowTable(client, OVERFLOW, DEDUP, GATES, lambda: NOW, look)  # type: ignore[arg-type]
@@ -105,7 +105,7 @@ def test_while_jobs_are_being_stored_nobody_sees_some_of_them() -> None:
         overflow.append(LANE, jobs(1))
         client.leaves_first = True
         overflow.append(LANE, jobs(2, 3, 4))
-        assert (seen, numbers(overflow.stored(LANE, 10))) == ([[1]], [1, 2, 3, 4])
+        assert (seen, numbers(overflow.stored(LANE, 10, ANY_SIZE))) == ([[1]], [1, 2, 3, 4])
 
 
 def test_of_two_who_store_jobs_of_one_lane_the_first_is_told_that_its_jobs_are_void() -> None:
@@ -124,7 +124,7 @@ def test_of_two_who_store_jobs_of_one_lane_the_first_is_told_that_its_jobs_are_v
 
         with pytest.raises(StoreUnavailable):
             table(Meanwhile()).append(LANE, jobs(1, 2))
-        assert set(numbers(table(client).stored(LANE, 10))) >= {3, 4}
+        assert set(numbers(table(client).stored(LANE, 10, ANY_SIZE))) >= {3, 4}
 
 
 def test_a_lane_that_is_dropped_while_jobs_are_stored_in_it_is_not_there_again() -> None:
@@ -167,6 +167,6 @@ def test_what_dynamodb_leaves_unwritten_is_written_again_or_said() -> None:
         client = boto3.client("dynamodb", region_name=REGION)
         table(client).open(LANE, ADA)
         assert table(Busy(client, 2)).append(LANE, jobs(1)) is True
-        assert numbers(table(client).stored(LANE, 10)) == [1]
+        assert numbers(table(client).stored(LANE, 10, ANY_SIZE)) == [1]
         with pytest.raises(StoreUnavailable):
             table(Busy(client, 99)).append(LANE, jobs(2))

@@ -28,7 +28,7 @@ from penstock.domain.overflow import (
 from penstock.errors import StoreUnavailable
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE
 from tests.control_api import REGION, make_tables
-from tests.fakes_overflow import MemoryOverflow
+from tests.fakes_overflow import ANY_SIZE, MemoryOverflow
 from tests.fakes_pipeline import Clock
 
 NOW = 1_790_000_000.0
@@ -73,7 +73,7 @@ def overflow(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Any]:
 
 def test_a_lane_that_does_not_overflow_takes_nothing(overflow: Any) -> None:
     assert overflow.append(LANE, jobs(1)) is False
-    assert (overflow.state(LANE), overflow.stored(LANE, 10)) == (None, [])
+    assert (overflow.state(LANE), overflow.stored(LANE, 10, ANY_SIZE)) == (None, [])
     with pytest.raises(StoreUnavailable):
         overflow.park(LANE, 5_000, jobs(1))
 
@@ -84,12 +84,21 @@ def test_jobs_come_back_as_they_went_in_the_parked_ones_first(overflow: Any) -> 
     overflow.park(LANE, 5_000, jobs(1, 2))
     overflow.append(LANE, jobs(7))
     overflow.park(LANE, 5_000, jobs(3, 4))
-    found = overflow.stored(LANE, 10)
+    found = overflow.stored(LANE, 10, ANY_SIZE)
     assert numbers(found) == [1, 2, 3, 4, 5, 6, 7]
     assert [each.body for each in found] == [job.body for job in jobs(1, 2, 3, 4, 5, 6, 7)]
     assert (found[0].place, found[-1].place) == (parked_place(5_000, 1), appended_place(3))
-    assert numbers(overflow.stored(LANE, 2)) == [1, 2]
+    assert numbers(overflow.stored(LANE, 2, ANY_SIZE)) == [1, 2]
     assert overflow.state(LANE) == LaneState(3, 4, NOW, 5_000)
+
+
+def test_no_more_characters_come_back_than_asked_for_but_one_job(overflow: Any) -> None:
+    overflow.open(LANE, ADA)
+    overflow.append(LANE, jobs(1, 2, 3))
+    sizes = [len(job.body) for job in jobs(1, 2, 3)]
+    assert numbers(overflow.stored(LANE, 10, 0)) == [1]
+    assert numbers(overflow.stored(LANE, 10, sum(sizes) - 1)) == [1, 2]
+    assert numbers(overflow.stored(LANE, 10, sum(sizes))) == [1, 2, 3]
 
 
 def test_what_is_parked_again_goes_before_what_was_parked_earlier(overflow: Any) -> None:
@@ -97,13 +106,13 @@ def test_what_is_parked_again_goes_before_what_was_parked_earlier(overflow: Any)
     overflow.park(LANE, 5_000, jobs(3, 4))
     overflow.park(LANE, 6_000, jobs(1))
     overflow.park(LANE, 6_000, jobs(2))
-    assert numbers(overflow.stored(LANE, 10)) == [1, 2, 3, 4]
+    assert numbers(overflow.stored(LANE, 10, ANY_SIZE)) == [1, 2, 3, 4]
 
 
 def test_more_jobs_than_one_call_carries_are_all_there(overflow: Any) -> None:
     overflow.open(LANE, ADA)
     overflow.append(LANE, jobs(*range(60)))
-    assert numbers(overflow.stored(LANE, 100)) == list(range(60))
+    assert numbers(overflow.stored(LANE, 100, ANY_SIZE)) == list(range(60))
     assert overflow.count(WORKSPACE, DESTINATION, 100) == 60
     assert overflow.count(WORKSPACE, DESTINATION, 45) == 45
 
@@ -113,16 +122,16 @@ def test_what_comes_again_of_late_is_stored_once_and_holds_up_nothing(overflow: 
     overflow.append(LANE, jobs(1, 2))
     overflow.append(LANE, jobs(1, 2, 3))
     overflow.append(LANE, jobs(3))
-    found = overflow.stored(LANE, 10)
+    found = overflow.stored(LANE, 10, ANY_SIZE)
     assert numbers(found) == [1, 2, 3]
     overflow.remove(LANE, [each.place for each in found])
     overflow.append(LANE, jobs(3, 4))
-    assert numbers(overflow.stored(LANE, 10)) == [4]
-    assert overflow.stored(LANE, 10)[-1].place == appended_place(overflow.state(LANE).tail)
+    assert numbers(overflow.stored(LANE, 10, ANY_SIZE)) == [4]
+    assert overflow.stored(LANE, 10, ANY_SIZE)[-1].place == appended_place(overflow.state(LANE).tail)
     assert overflow.release(LANE, overflow.state(LANE))
     overflow.open(OTHER, ADA)
     overflow.append(OTHER, jobs(4))
-    assert numbers(overflow.stored(OTHER, 10)) == [4]
+    assert numbers(overflow.stored(OTHER, 10, ANY_SIZE)) == [4]
 
 
 def test_of_the_many_jobs_of_a_lane_the_last_are_remembered(overflow: Any) -> None:
@@ -130,7 +139,7 @@ def test_of_the_many_jobs_of_a_lane_the_last_are_remembered(overflow: Any) -> No
     for first in range(0, 225, 25):
         overflow.append(LANE, jobs(*range(first, first + 25)))
     overflow.append(LANE, jobs(0, 30))
-    assert numbers(overflow.stored(LANE, 300)) == [*range(225), 0]
+    assert numbers(overflow.stored(LANE, 300, ANY_SIZE)) == [*range(225), 0]
 
 
 def test_opening_again_changes_nothing(overflow: Any) -> None:
@@ -138,14 +147,14 @@ def test_opening_again_changes_nothing(overflow: Any) -> None:
     overflow.append(LANE, jobs(1))
     overflow.open(LANE, ADA)
     overflow.append(LANE, jobs(2))
-    assert numbers(overflow.stored(LANE, 10)) == [1, 2]
+    assert numbers(overflow.stored(LANE, 10, ANY_SIZE)) == [1, 2]
 
 
 def test_what_the_queue_has_is_forgotten(overflow: Any) -> None:
     overflow.open(LANE, ADA)
     overflow.append(LANE, jobs(*range(40)))
     overflow.remove(LANE, [appended_place(number) for number in range(1, 31)])
-    assert numbers(overflow.stored(LANE, 100)) == list(range(30, 40))
+    assert numbers(overflow.stored(LANE, 100, ANY_SIZE)) == list(range(30, 40))
 
 
 def test_the_lanes_of_a_destination_are_found_and_no_others(overflow: Any) -> None:
@@ -210,7 +219,7 @@ def test_what_waits_for_long_is_renewed_some_jobs_at_a_time(overflow: Any, clock
     assert overflow.expiring("ws_bbbbbbbbbbbb", DESTINATION, 10) == []
     assert [overflow.renew(LANE, 2) for _ in range(3)] == [False, False, True]
     assert overflow.expiring(WORKSPACE, DESTINATION, 10) == []
-    assert numbers(overflow.stored(LANE, 10)) == list(range(5))
+    assert numbers(overflow.stored(LANE, 10, ANY_SIZE)) == list(range(5))
     clock.now += EXPIRES_AFTER_S - RENEWED_BEFORE_S + 1
     assert overflow.expiring(WORKSPACE, DESTINATION, 1) == [LANE]
     assert [overflow.renew(LANE, 10), overflow.renew(OTHER, 1)] == [True, True]
@@ -272,7 +281,7 @@ def test_what_goes_back_to_the_queue_while_it_is_renewed_stays_away() -> None:
                 return answer
 
         assert table(Meanwhile()).renew(LANE, 10)
-        assert table(client).stored(LANE, 10) == []
+        assert table(client).stored(LANE, 10, ANY_SIZE) == []
 
 
 def test_a_destination_has_turns_from_its_first_lane_on_and_each_is_taken_once(overflow: Any, clock: Clock) -> None:
@@ -344,7 +353,7 @@ def test_an_outage_is_told() -> None:
         lambda: down.append(LANE, jobs(1)),
         lambda: down.lanes(WORKSPACE, DESTINATION, 1),
         lambda: down.state(LANE),
-        lambda: down.stored(LANE, 1),
+        lambda: down.stored(LANE, 1, ANY_SIZE),
         lambda: down.remove(LANE, ["1#000000000001"]),
         lambda: down.release(LANE, LaneState(0, 0, NOW)),
         lambda: down.count(WORKSPACE, DESTINATION, 1),

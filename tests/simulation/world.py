@@ -31,6 +31,7 @@ from tests.fakes_dedup import MemoryDedup
 from tests.fakes_gate import MemoryBurials, MemoryGates
 from tests.fakes_homes import MemoryHomes
 from tests.fakes_letters import MemoryReplays
+from tests.fakes_overflow import ANY_SIZE
 from tests.fakes_pipeline import MemoryProgress, MemoryReceipts
 from tests.fakes_rate import MemoryRates
 from tests.simulation import clients, replaying, wiring
@@ -292,7 +293,7 @@ class World:
         """The jobs that wait outside the destination's queue, by their bodies; what was half stored and came again by
         another way is none of them."""
         lanes = self.overflow.lanes(WORKSPACE, destination, MOST_OUTSIDE)
-        return [each.body for lane in lanes for each in self.overflow.stored(lane, MOST_OUTSIDE)]
+        return [each.body for lane in lanes for each in self.overflow.stored(lane, MOST_OUTSIDE, ANY_SIZE)]
 
 
 def url_of(destination: str) -> str:

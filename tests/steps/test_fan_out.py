@@ -32,7 +32,7 @@ from tests.builders_pipeline import (
     url_of,
 )
 from tests.builders_plans import compiled, rule
-from tests.fakes_overflow import MemoryOverflow
+from tests.fakes_overflow import ANY_SIZE, MemoryOverflow
 from tests.fakes_pipeline import Clock, MemoryPlans, MemoryQueues, MemoryReceipts
 from tests.fan_out_works import AT, OTHER, Works, decoded, planned
 
@@ -375,7 +375,8 @@ def test_past_a_thousand_jobs_of_a_user_in_a_deep_queue_the_rest_waits_outside_i
     sent = works.sent(key="ada")
     ada = LaneKey(WORKSPACE, DESTINATION, group_of(SOURCE, "ada"))
     stored = [
-        decoded(decode_job(each.body).run.events[0])["properties"]["n"] for each in works.overflow.stored(ada, 99)
+        decoded(decode_job(each.body).run.events[0])["properties"]["n"]
+        for each in works.overflow.stored(ada, 99, ANY_SIZE)
     ]
     assert 2 <= len(sent) <= 5
     assert sent + stored == [n for n in range(1, 21) if n % 10]

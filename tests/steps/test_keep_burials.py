@@ -192,7 +192,7 @@ def test_what_waits_outside_its_queues_is_buried_too(hub: Hub) -> None:
 
 
 def test_large_jobs_are_buried_a_few_at_a_time(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.steps.bury.LARGEST_ROUND", 2 * len(message_of(job(1)).body))
+    monkeypatch.setattr("penstock.steps.bury.LARGEST_ROUND", 2 * len(message_of(job(40)).body))
     hub.put(*[job(number, key=str(number)) for number in range(1, 40)])
     hub.put_outside(*[job(number) for number in range(40, 45)])
     hub.delete()

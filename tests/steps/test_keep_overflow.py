@@ -17,10 +17,13 @@ from penstock.domain.overflow import LANES_AT_ONCE, PARKED_AFTER_S, REFILLED_EVE
 from penstock.domain.progress import Progress
 from penstock.steps.fan_out import Message
 from penstock.steps.keep_gates import tend, tick
-from penstock.steps.keep_overflow import KeepOverflow
+from penstock.steps.keep_overflow import REFILLED_FOR_S, KeepOverflow
 from penstock.steps.probe_queue import Received, Sent
+from penstock.steps.refill import LARGEST_ROUND
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, event, job_of, run_of
-from tests.gate_world import KEY, World
+from tests.fakes_overflow import ANY_SIZE
+from tests.fakes_pipeline import MemoryQueues
+from tests.gate_world import KEY, URL, World
 
 ADA = Owner(WORKSPACE, SOURCE, group_of(SOURCE, "ada"))
 LANE = LaneKey(WORKSPACE, DESTINATION, ADA.group)
@@ -158,7 +161,7 @@ def test_a_job_that_is_parked_carries_what_it_had_reached_and_its_old_message_co
     hub.pause()
     tend(*KEY, hub.ports())
     hub.sleep(PARKED_AFTER_S + 1)
-    carried = [decode_job(each.body) for each in hub.waiting.stored(LANE, 10)]
+    carried = [decode_job(each.body) for each in hub.waiting.stored(LANE, 10, ANY_SIZE)]
     assert [each.id for each in carried] == [first.id, second.id, third.id]
     assert [each.reached for each in carried] == [note._replace(returns=0), Progress(), None]
     assert hub.progress.read(WORKSPACE, DESTINATION, first.id) == note._replace(returns=0)
@@ -252,6 +255,42 @@ def test_of_more_lanes_than_one_round_takes_none_waits_for_others_to_end(hub: Hu
     left = [len(hub.waiting.jobs[LANE._replace(group=group)]) for group in groups]
     assert max(left) < 40
     assert max(left) - min(left) <= 4
+
+
+class SlowQueues(MemoryQueues):
+    """A call takes so long; what is in the queues is another's."""
+
+    def __init__(self, hub: Hub, seconds: float) -> None:
+        super().__init__(hub.clock)
+        self.queues, self._clock, self._seconds = hub.filled.queues, hub.clock, seconds
+
+    def send(self, queue_url: str, messages: Sequence[Message]) -> set[str]:
+        self._clock.now += self._seconds
+        return super().send(queue_url, messages)
+
+
+def test_a_round_ends_in_time_and_what_the_queue_has_by_then_is_forgotten(hub: Hub) -> None:
+    hub.overflow = KeepOverflow(hub.waiting, hub.queues, SlowQueues(hub, 5.0), hub.progress, hub.clock)
+    hub.waiting.open(LANE, ADA)
+    hub.waiting.append(LANE, messages(*range(40)))
+    began = hub.clock.now
+    assert hub.overflow.refill_in_turn(*KEY, [QueueKey(*KEY, URL)])
+    assert (hub.clock.now - began, len(hub.queue.held), hub.waiting.count(*KEY, 100)) == (REFILLED_FOR_S, 4, 36)
+    hub.is_down = False
+    hub.wait(40 * 5 * 4)
+    assert (hub.taken, hub.waiting.states) == (in_order(40), {})
+
+
+def test_a_round_takes_no_more_into_memory_than_fits_and_something_of_each_lane(hub: Hub) -> None:
+    hub.overflow = KeepOverflow(hub.waiting, hub.queues, hub.filled, hub.progress, hub.clock)
+    large = "x" * (LARGEST_ROUND // 8)
+    lanes = [LANE._replace(group=f"{number:032x}") for number in range(10)]
+    for lane in lanes:
+        hub.waiting.open(lane, ADA._replace(group=lane.group))
+        hub.waiting.append(lane, [Message(f"{lane.group}-{number}", lane.group, large) for number in range(5)])
+    hub.overflow.refill_in_turn(*KEY, [QueueKey(*KEY, URL)])
+    assert [len(hub.waiting.jobs[lane]) for lane in lanes] == [4] * 10
+    assert sum(len(each.body) for each in hub.queue.held) <= LARGEST_ROUND + 10 * len(large)
 
 
 def test_while_a_gate_is_shut_nothing_comes_back(hub: Hub) -> None:

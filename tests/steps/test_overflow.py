@@ -28,7 +28,7 @@ from penstock.steps.park_queue import park_queue as park
 from penstock.steps.probe_queue import Received, Sent
 from penstock.steps.spill import Spill
 from tests.builders_pipeline import DESTINATION, SOURCE, WORKSPACE, event, job_of, run_of
-from tests.fakes_overflow import MemoryOverflow
+from tests.fakes_overflow import ANY_SIZE, MemoryOverflow
 from tests.fakes_pipeline import Clock
 from tests.gate_world import IMPORT_MAPPING, IMPORT_URL, KEY, URL, World
 
@@ -76,7 +76,7 @@ class Leaves(Half):
     """Leaves what was not all stored where it is."""
 
     def remove(self, lane: LaneKey, places: Sequence[str]) -> None:
-        sent = {each.place for each in self.stored(lane, 10_000)}
+        sent = {each.place for each in self.stored(lane, 10_000, ANY_SIZE)}
         super().remove(lane, [place for place in places if place in sent])
 
 

@@ -25,6 +25,7 @@ from penstock.domain.overflow import (
     Stored,
     Turn,
     appended_place,
+    fitting,
     is_stored,
     name_of,
     parked_place,
@@ -138,17 +139,17 @@ class OverflowTable:
             is_whole=all(_whole(found, each) == _count(found, each) for each in WHOLE),
         )
 
-    def stored(self, lane: LaneKey, most: int) -> list[Stored]:
-        """The jobs that go back to the queue next, in order; none of those that are not all stored."""
+    def stored(self, lane: LaneKey, most: int, largest: int) -> list[Stored]:
+        """The jobs that go back to the queue next, in order: so many at most, and so many characters, but one.
+
+        None of those that are not all stored.
+        """
         found = self._items.lane(lane)
         if found is None:
             return []
         parked, appended = (_whole(found, each) for each in (PARKED, APPENDED))
         jobs = (item for item in self._items.jobs(lane) if is_stored(item["sk"]["S"], parked, appended))
-        return [
-            Stored(item["sk"]["S"], item["id"]["S"], zlib.decompress(item["body"]["B"]).decode())
-            for item in islice(jobs, most)
-        ]
+        return list(fitting(map(_stored, islice(jobs, most)), largest))
 
     def count(self, workspace: str, destination: str, most: int) -> int:
         """Jobs of a destination that are in the overflow, as far as `most`."""
@@ -269,3 +270,7 @@ def _owner_in(item: Item, lane: LaneKey) -> Owner:
 
 def _content(job: Job) -> Item:
     return {"id": {"S": job.id}, "body": {"B": zlib.compress(job.body.encode(), 1)}}
+
+
+def _stored(item: Item) -> Stored:
+    return Stored(item["sk"]["S"], item["id"]["S"], zlib.decompress(item["body"]["B"]).decode())

@@ -6,7 +6,7 @@ all others; and it forgets after fourteen days. Why the order holds: `docs/decis
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -125,6 +125,16 @@ def is_stored(place: str, parked: int, appended: int) -> bool:
     """Whether a place is one of those up to which all jobs are stored, by their numbers."""
     number = int(place.rpartition("#")[2])
     return number <= (appended if place.startswith(APPENDED) else parked)
+
+
+def fitting(jobs: Iterable[Stored], largest: int) -> Iterator[Stored]:
+    """The first of them, so many characters at most, but one."""
+    size = 0
+    for job in jobs:
+        size += len(job.body)
+        if size > largest and size > len(job.body):
+            return
+        yield job
 
 
 def is_drained(state: LaneState, last: str | None, now: float) -> bool:

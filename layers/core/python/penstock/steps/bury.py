@@ -59,7 +59,8 @@ class Overflow(Protocol):
 
     def state(self, lane: LaneKey) -> LaneState | None: ...
 
-    def stored(self, lane: LaneKey, most: int) -> Sequence[Stored]: ...
+    def stored(self, lane: LaneKey, most: int, largest: int) -> Sequence[Stored]:
+        """So many jobs at most, and so many characters, but one."""
 
     def remove(self, lane: LaneKey, places: Sequence[str]) -> None: ...
 
@@ -139,29 +140,16 @@ def bury_lanes(grave: Grave, queue_name: str, ports: Ports, has_time: Callable[[
 
 
 def _is_worked_off(grave: Grave, lane: LaneKey, ports: Ports) -> bool:
-    """Bury the lane's next jobs; whether these were the last."""
+    """Bury the lane's next jobs; whether there were none."""
     seen = ports.overflow.state(lane)
-    found = ports.overflow.stored(lane, JOBS_AT_ONCE)
-    stored = _as_many_as_fit(found)
+    stored = ports.overflow.stored(lane, JOBS_AT_ONCE, LARGEST_ROUND)
     if stored:
         _bury(grave, [_Message(each.id, each.body, True) for each in stored], ports)
         ports.overflow.remove(lane, [each.place for each in stored])
-    if len(stored) < len(found) or len(found) == JOBS_AT_ONCE:
         return False
-    last = stored[-1].place if stored else None
-    if seen is not None and overflow.is_drained(seen, last, ports.now().timestamp()):
+    if seen is not None and overflow.is_drained(seen, None, ports.now().timestamp()):
         ports.overflow.release(lane, seen)
     return True
-
-
-def _as_many_as_fit(found: Sequence[Stored]) -> Sequence[Stored]:
-    """One at least, and so many that their letters and their receipt are no larger than a round's."""
-    size = 0
-    for place, each in enumerate(found, 1):
-        size += len(each.body)
-        if size >= LARGEST_ROUND:
-            return found[:place]
-    return found
 
 
 def _received(queue_url: str, queue: Queue) -> list[Received]:

@@ -19,6 +19,7 @@ from penstock.steps.park_queue import Shut, is_parked_whole
 from penstock.steps.probe_queue import Queue
 
 PARKED_FOR_S = 10.0  # at once, of one queue
+REFILLED_FOR_S = 20.0
 RENEWED_FOR_S = 5.0
 RENEWED_AT_ONCE = 100  # jobs of one lane
 LANES_RENEWED = 100  # that are looked for at once
@@ -74,7 +75,7 @@ class KeepOverflow:
 
     def refill(self, queue: QueueKey) -> bool:
         """One round; whether there are lanes to come back to."""
-        return refill.refill(queue, self._refill)
+        return refill.refill(queue, self._refill, self._until(REFILLED_FOR_S))
 
     def refill_in_turn(self, workspace: str, destination: str, queues: Sequence[QueueKey]) -> bool:
         """One round if it is the destination's turn; whether to come again after `REFILLED_EVERY_S`."""
@@ -82,7 +83,10 @@ class KeepOverflow:
         if turn is None:
             return False
         self._renew(workspace, destination, turn)
-        have_more = [refill.refill(queue, self._refill, turn.reached.get(queue.name, "")) for queue in queues]
+        have_more = [
+            refill.refill(queue, self._refill, self._until(REFILLED_FOR_S), turn.reached.get(queue.name, ""))
+            for queue in queues
+        ]
         if any(have_more):
             return True
         self._overflow.end_turns(workspace, destination)

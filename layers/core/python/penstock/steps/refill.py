@@ -1,6 +1,7 @@
 """Refill: put jobs of overflowing lanes back into their queue, in order, while it has room; give empty lanes up.
 
-A round looks at some of the lanes and the next one at those behind them, so that none waits for others to end.
+A round looks at some of the lanes and the next one at those behind them, so that none waits for others to end. It takes
+no more into memory than fits, and no longer than there is time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from penstock.errors import QueueUnavailable
 
 ENTRIES_PER_CALL = 10
 LARGEST_CALL = 1024 * 1024 - 16 * 1024
+LARGEST_ROUND = 16 * 1024 * 1024  # characters of jobs, but each lane has one job at least
 
 
 class Message(NamedTuple):
@@ -36,7 +38,8 @@ class Overflow(Protocol):
 
     def state(self, lane: LaneKey) -> LaneState | None: ...
 
-    def stored(self, lane: LaneKey, most: int) -> Sequence[Stored]: ...
+    def stored(self, lane: LaneKey, most: int, largest: int) -> Sequence[Stored]:
+        """So many jobs at most, and so many characters, but one."""
 
     def remove(self, lane: LaneKey, places: Sequence[str]) -> None: ...
 
@@ -78,7 +81,7 @@ class _Line:
         return not self.is_refused and self.taken < len(self.jobs)
 
 
-def refill(queue: QueueKey, ports: Ports, after: str = "") -> bool:
+def refill(queue: QueueKey, ports: Ports, has_time: Callable[[], bool], after: str = "") -> bool:
     """One round, from the lane behind `after` on; whether there are lanes left to come back to. Raises `Unavailable`.
 
     A lane's jobs are forgotten only once the queue has them; what is sent again because of a crash, its queue knows.
@@ -89,9 +92,10 @@ def refill(queue: QueueKey, ports: Ports, after: str = "") -> bool:
     if ports.queues.waiting(queue.url) < ports.limits.refilled_below:
         lanes = _next_lanes(first, after, ports.overflow)
         seen = {lane: ports.overflow.state(lane) for lane in lanes}  # before its jobs: it has no more than these
-        lines = [_Line(lane, ports.overflow.stored(lane, ports.limits.refilled_at_once)) for lane in lanes]
+        share = ports.limits.refilled_at_once, LARGEST_ROUND // len(lanes)
+        lines = [_Line(lane, ports.overflow.stored(lane, *share)) for lane in lanes]
         try:
-            while call := _next_call(line for line in lines if line.is_waiting):
+            while has_time() and (call := _next_call(line for line in lines if line.is_waiting)):
                 _send(call, queue.url, ports.queues)
         finally:
             for line in lines:
