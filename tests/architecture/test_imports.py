@@ -17,7 +17,8 @@ IMPURE = frozenset({"os", "time", "random", "uuid", "secrets", "socket", "thread
 OURS = {
     "domain": {"penstock.domain", "penstock.errors"},
     "steps": {"penstock.domain", "penstock.errors", "penstock.steps"},
-    "adapters": {"penstock.domain", "penstock.errors", "penstock.tables"},
+    # Adapters know nothing of each other, but all tell AWS's errors apart alike.
+    "adapters": {"penstock.domain", "penstock.errors", "penstock.tables", "penstock.adapters.aws_errors"},
 }
 VENDORS = {
     "domain": {"msgspec", "orjson", "standardwebhooks"},
