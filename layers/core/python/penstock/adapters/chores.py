@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
+from penstock.adapters.aws_errors import asking
 from penstock.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ChoreQueue:
             self._send(chores[first : first + AT_ONCE])
 
     def _send(self, chores: Sequence[Chore]) -> None:
-        try:
+        with asking("SQS", QueueUnavailable):
             answer = self._client.send_message_batch(
                 QueueUrl=self._queue_url,
                 Entries=[
@@ -50,10 +50,6 @@ class ChoreQueue:
                     for place, chore in enumerate(chores)
                 ],
             )
-        except ClientError as error:
-            raise QueueUnavailable(f"SQS: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise QueueUnavailable(f"SQS: {type(error).__name__}") from error
         if answer.get("Failed"):
             raise QueueUnavailable(f"SQS: {answer['Failed'][0]['Code']}")
 

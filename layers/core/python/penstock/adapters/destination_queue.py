@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from penstock.errors import QueueGone, QueueUnavailable
+from penstock.adapters.aws_errors import asking_queue
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
 
-GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 LONGEST_HIDE_S = 43_200
 HELD: list[QueueAttributeNameType] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
@@ -37,7 +34,7 @@ class DestinationQueues:
 
     def send(self, queue_url: str, messages: Sequence[Outgoing]) -> set[str]:
         """The ids of the jobs that SQS did not take, of ten at most. Raises `QueueGone` or `QueueUnavailable`."""
-        try:
+        with asking_queue():
             answer = self._client.send_message_batch(
                 QueueUrl=queue_url,
                 Entries=[
@@ -50,8 +47,6 @@ class DestinationQueues:
                     for place, message in enumerate(messages)
                 ],
             )
-        except (ClientError, BotoCoreError) as error:
-            raise _translated(error) from error
         return {messages[int(entry["Id"])].id for entry in answer.get("Failed", [])}
 
     def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:
@@ -59,7 +54,7 @@ class DestinationQueues:
 
         One that SQS does not change keeps the time-out that it has.
         """
-        try:
+        with asking_queue():
             self._client.change_message_visibility_batch(
                 QueueUrl=queue_url,
                 Entries=[
@@ -67,15 +62,11 @@ class DestinationQueues:
                     for place, (receipt, seconds) in enumerate(waits)
                 ],
             )
-        except (ClientError, BotoCoreError) as error:
-            raise _translated(error) from error
 
     def waiting(self, queue_url: str) -> int:
         """About how many messages the queue holds. Raises `QueueGone` or `QueueUnavailable`."""
-        try:
+        with asking_queue():
             answer = self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=HELD)
-        except (ClientError, BotoCoreError) as error:
-            raise _translated(error) from error
         return sum(int(answer["Attributes"].get(name, "0")) for name in HELD)
 
 
@@ -83,8 +74,3 @@ def queue_url_of(arn: str, endpoint: str) -> str:
     """The URL of a queue whose ARN the poller names."""
     *_, account, name = arn.split(":")
     return f"{endpoint}/{account}/{name}"
-
-
-def _translated(error: ClientError | BotoCoreError) -> QueueUnavailable | QueueGone:
-    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-    return QueueGone(f"SQS: {code}") if code in GONE else QueueUnavailable(f"SQS: {code}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from penstock.adapters.aws_errors import asking
 from penstock.errors import BusUnavailable
 
 if TYPE_CHECKING:
@@ -41,11 +40,7 @@ class EventBus:
             }
             for event_id, detail in events
         ]
-        try:
+        with asking("EventBridge", BusUnavailable):
             answer = self._client.put_events(Entries=entries)  # type: ignore[arg-type]
-        except ClientError as error:
-            raise BusUnavailable(f"EventBridge: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise BusUnavailable(f"EventBridge: {type(error).__name__}") from error
         if answer["FailedEntryCount"]:
             raise BusUnavailable(f"EventBridge: {answer['FailedEntryCount']} of {len(events)} were not taken")

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from penstock.adapters.aws_errors import asking
 from penstock.domain.letter_index import LetterEntry
 from penstock.domain.letters import Letter, decode_letter
 from penstock.errors import StoreUnavailable
@@ -46,12 +47,8 @@ class LetterBodies:
     def put(self, held: str, texts: Sequence[bytes]) -> None:
         """Write an object of so many letters under the key `held`. Raises `StoreUnavailable`."""
         body = gzip.compress(b"".join(BEGIN + text + END for text in texts), COMPRESSION, mtime=0)
-        try:
+        with asking("S3", StoreUnavailable):
             self._client().put_object(Bucket=self._bucket, Key=held, Body=body)
-        except ClientError as error:
-            raise StoreUnavailable(f"S3: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"S3: {type(error).__name__}") from error
 
     def texts(self, held: str) -> Texts:
         """The letters of an object, none where it is gone. Raises `StoreUnavailable`."""

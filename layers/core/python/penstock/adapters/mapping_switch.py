@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from penstock.adapters.aws_errors import asking, code_of
 from penstock.domain.gate import Mapped, Pool
 from penstock.errors import QueueUnavailable
 
@@ -39,22 +40,23 @@ class MappingSwitch:
 
     def put(self, mapping_id: str, wanted: Mapped) -> bool:
         """Have a mapping do what is wanted; whether it does already, or is no more. Raises `QueueUnavailable`."""
-        try:
-            found = self._client.get_event_source_mapping(UUID=mapping_id)
-            if self._does(found, wanted):
-                return True
-            if found["State"] in CHANGING:
-                return False
-            changed = self._client.update_event_source_mapping(
-                UUID=mapping_id, Enabled=wanted.on, FunctionName=self._functions.of(wanted.pool)
-            )
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code not in BUSY | {GONE}:
-                raise QueueUnavailable(f"Lambda: {code}") from error
-            return code == GONE
-        except BotoCoreError as error:
-            raise QueueUnavailable(f"Lambda: {type(error).__name__}") from error
+        with asking("Lambda", QueueUnavailable):
+            try:
+                return self._put(mapping_id, wanted)
+            except ClientError as error:
+                if code_of(error) not in BUSY | {GONE}:
+                    raise
+                return code_of(error) == GONE
+
+    def _put(self, mapping_id: str, wanted: Mapped) -> bool:
+        found = self._client.get_event_source_mapping(UUID=mapping_id)
+        if self._does(found, wanted):
+            return True
+        if found["State"] in CHANGING:
+            return False
+        changed = self._client.update_event_source_mapping(
+            UUID=mapping_id, Enabled=wanted.on, FunctionName=self._functions.of(wanted.pool)
+        )
         return self._does(changed, wanted)
 
     def _does(self, mapping: Any, wanted: Mapped) -> bool:

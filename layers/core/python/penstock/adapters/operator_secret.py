@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from penstock.adapters.aws_errors import asking
 from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -18,9 +17,5 @@ class OperatorSecret:
         self._secret_arn = secret_arn
 
     def read(self) -> str:
-        try:
+        with asking("Secrets Manager", StoreUnavailable):
             return self._client.get_secret_value(SecretId=self._secret_arn)["SecretString"]
-        except ClientError as error:
-            raise StoreUnavailable(f"Secrets Manager: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"Secrets Manager: {type(error).__name__}") from error

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from penstock.adapters.aws_errors import asking
 from penstock.errors import StoreUnavailable
 
 
@@ -24,9 +23,5 @@ class ParkedRecords:
     def keep(self, record_id: str, data: bytes, reason: str = "no run") -> None:
         """Under `<folder>/<shard>-<sequence number>`, the reason in its metadata. Raises `StoreUnavailable`."""
         key, metadata = f"{self._folder}/{record_id}", {"reason": reason}
-        try:
+        with asking("S3", StoreUnavailable):
             self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=metadata)
-        except ClientError as error:
-            raise StoreUnavailable(f"S3: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"S3: {type(error).__name__}") from error

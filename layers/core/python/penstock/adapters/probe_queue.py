@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from penstock.errors import QueueGone, QueueUnavailable
+from penstock.adapters.aws_errors import asking_queue
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
 
-GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 AT_ONCE = 10
 COUNTS: list[QueueAttributeNameType] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
 
@@ -37,21 +34,21 @@ class ProbeQueue:
 
     def receive(self, queue_url: str, hidden_s: int) -> list[Received]:
         """Up to ten jobs, those of a group in order, hidden from others for so many seconds."""
-        answer = self._asked(
-            lambda: self._client.receive_message(
+        with asking_queue():
+            answer = self._client.receive_message(
                 QueueUrl=queue_url,
                 MaxNumberOfMessages=AT_ONCE,
                 VisibilityTimeout=hidden_s,
                 WaitTimeSeconds=0,
                 MessageSystemAttributeNames=["MessageGroupId", "ApproximateReceiveCount", "SentTimestamp"],
             )
-        )
         return [_received(message) for message in answer.get("Messages", [])]
 
     def delete(self, queue_url: str, receipts: Sequence[str]) -> None:
         """Up to ten jobs that are done. One that stays comes again, under the same keys."""
         entries: Any = [{"Id": str(place), "ReceiptHandle": receipt} for place, receipt in enumerate(receipts)]
-        self._asked(lambda: self._client.delete_message_batch(QueueUrl=queue_url, Entries=entries))
+        with asking_queue():
+            self._client.delete_message_batch(QueueUrl=queue_url, Entries=entries)
 
     def hide(self, queue_url: str, waits: Sequence[tuple[str, int]]) -> None:
         """Up to ten jobs, by their receipts, for so many seconds."""
@@ -59,21 +56,14 @@ class ProbeQueue:
             {"Id": str(place), "ReceiptHandle": receipt, "VisibilityTimeout": seconds}
             for place, (receipt, seconds) in enumerate(waits)
         ]
-        self._asked(lambda: self._client.change_message_visibility_batch(QueueUrl=queue_url, Entries=entries))
+        with asking_queue():
+            self._client.change_message_visibility_batch(QueueUrl=queue_url, Entries=entries)
 
     def waiting(self, queue_url: str) -> int:
         """How many jobs there are, visible or not, as far as SQS knows."""
-        answer = self._asked(lambda: self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=COUNTS))
+        with asking_queue():
+            answer = self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=COUNTS)
         return sum(int(answer["Attributes"][name]) for name in COUNTS)
-
-    def _asked(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            raise QueueGone(f"SQS: {code}") if code in GONE else QueueUnavailable(f"SQS: {code}") from error
-        except BotoCoreError as error:
-            raise QueueUnavailable(f"SQS: {type(error).__name__}") from error
 
 
 def _received(message: Any) -> Received:

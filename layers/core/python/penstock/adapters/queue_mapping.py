@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from penstock.adapters.aws_errors import asking, code_of
 from penstock.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -43,13 +44,12 @@ class QueueMapping:
 
     def create(self, workspace_id: str, destination_id: str) -> str:
         """The mapping's id; making it again gives the same."""
-        try:
-            return self._created(workspace_id, destination_id)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceConflictException":
-                raise _unavailable(error) from error
-        except BotoCoreError as error:
-            raise _unavailable(error) from error
+        with asking("Lambda", QueueUnavailable):
+            try:
+                return self._created(workspace_id, destination_id)
+            except ClientError as error:
+                if code_of(error) != "ResourceConflictException":
+                    raise
         known = self._found(destination_id)
         if not known:
             raise QueueUnavailable("Lambda: ResourceConflictException")
@@ -58,7 +58,8 @@ class QueueMapping:
     def delete(self, destination_id: str, known_id: str | None) -> None:
         """All of the queue's mappings; one made a moment ago may not be listed yet, so `known_id` goes too."""
         for mapping_id in dict.fromkeys(([known_id] if known_id else []) + self._found(destination_id)):
-            self._delete(mapping_id)
+            with asking("Lambda", QueueUnavailable):
+                self._delete(mapping_id)
 
     def _created(self, workspace_id: str, destination_id: str) -> str:
         return self._client.create_event_source_mapping(
@@ -77,10 +78,8 @@ class QueueMapping:
 
     def _found(self, destination_id: str) -> list[str]:
         """The ids of the queue's mappings but for those that are being deleted already."""
-        try:
+        with asking("Lambda", QueueUnavailable):
             answer = self._client.list_event_source_mappings(EventSourceArn=self._plan.queue_arn(destination_id))
-        except (ClientError, BotoCoreError) as error:
-            raise _unavailable(error) from error
         return [found["UUID"] for found in answer["EventSourceMappings"] if found.get("State") != "Deleting"]
 
     def _delete(self, mapping_id: str) -> None:
@@ -90,16 +89,8 @@ class QueueMapping:
                 self._client.delete_event_source_mapping(UUID=mapping_id)
                 return
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code == "ResourceNotFoundException":
+                if code_of(error) == "ResourceNotFoundException":
                     return
-                if code != "ResourceInUseException" or attempt == TRIES - 1:
-                    raise _unavailable(error) from error
-            except BotoCoreError as error:
-                raise _unavailable(error) from error
+                if code_of(error) != "ResourceInUseException" or attempt == TRIES - 1:
+                    raise
             self._pause(PAUSE_S)
-
-
-def _unavailable(error: ClientError | BotoCoreError) -> QueueUnavailable:
-    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-    return QueueUnavailable(f"Lambda: {code}")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from penstock.errors import QueueUnavailable
+from penstock.adapters.aws_errors import asking, asking_queue
+from penstock.errors import QueueGone, QueueUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -16,7 +15,6 @@ T = TypeVar("T")
 
 KEPT_S = 14 * 86_400
 LARGEST_MESSAGE = 1_048_576
-GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 
 class QueueProvision:
@@ -30,7 +28,7 @@ class QueueProvision:
 
     def create(self, workspace_id: str, destination_id: str) -> str:
         """The queue's URL; making it again gives the same. High throughput: order and duplicates are per group."""
-        try:
+        with asking("SQS", QueueUnavailable):
             return self._client.create_queue(
                 QueueName=self._name(destination_id),
                 Attributes={
@@ -49,8 +47,6 @@ class QueueProvision:
                     "penstock:destination": destination_id,
                 },
             )["QueueUrl"]
-        except (ClientError, BotoCoreError) as error:
-            raise _unavailable(error) from error
 
     def find(self, destination_id: str) -> str | None:
         """The queue's URL, None where there is none."""
@@ -63,18 +59,10 @@ class QueueProvision:
 
     def _unless_gone(self, call: Callable[[], T]) -> T | None:
         try:
-            return call()
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in GONE:
-                raise _unavailable(error) from error
+            with asking_queue():
+                return call()
+        except QueueGone:
             return None
-        except BotoCoreError as error:
-            raise _unavailable(error) from error
 
     def _name(self, destination_id: str) -> str:
         return f"{self._prefix}{destination_id}.fifo"
-
-
-def _unavailable(error: ClientError | BotoCoreError) -> QueueUnavailable:
-    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-    return QueueUnavailable(f"SQS: {code}")

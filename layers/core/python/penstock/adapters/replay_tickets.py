@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
+from penstock.adapters.aws_errors import asking
 from penstock.domain.replays import Ticket
 from penstock.errors import QueueUnavailable
 
@@ -21,14 +21,10 @@ class ReplayTickets:
 
     def put(self, ticket: Ticket, delay_s: int) -> None:
         """To be seen in so many seconds, 900 at most. Raises `QueueUnavailable`."""
-        try:
+        with asking("SQS", QueueUnavailable):
             self._client.send_message(
                 QueueUrl=self._queue_url, MessageBody=msgspec.json.encode(ticket).decode(), DelaySeconds=delay_s
             )
-        except ClientError as error:
-            raise QueueUnavailable(f"SQS: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise QueueUnavailable(f"SQS: {type(error).__name__}") from error
 
 
 def ticket_in(body: str) -> Ticket:
