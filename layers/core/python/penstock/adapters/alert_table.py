@@ -12,11 +12,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
+from penstock.adapters.aws_errors import asking_dynamodb, is_refused
 from penstock.domain.alerts import AlertState, Key, Turn
-from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 ALERT, BESIDE = "alert#", "#alerts"
 ATTENTION = "alerts"  # the partition of the index
 FIRST_LOOK_S = 60.0
-REFUSED = "ConditionalCheckFailedException"
 
 _state = msgspec.json.Decoder(AlertState).decode
 
@@ -104,15 +102,8 @@ class AlertTable:
         self._asked("delete_item", TableName=self._table, Key=_item_key(key))
 
     def _asked(self, call: str, **parameters: Any) -> Any:
-        try:
+        with asking_dynamodb(changed_if=is_refused):
             return getattr(self._client, call)(**parameters)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == REFUSED:
-                raise StoreChanged(f"DynamoDB: {code}") from error
-            raise StoreUnavailable(f"DynamoDB: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 def _item_key(key: Key) -> dict[str, Any]:

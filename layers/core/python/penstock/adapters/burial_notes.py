@@ -8,20 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from penstock import tables
+from penstock.adapters.aws_errors import ask_if, asking_dynamodb
 from penstock.domain.audit import iso
 from penstock.domain.burial import Burial
 from penstock.domain.gate import Key
-from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 EARLY_S = 2.0  # by which clocks may differ
 OVERDUE_S = 20.0  # what a chore should have done by then, the tick does
-REFUSED = "ConditionalCheckFailedException"
 
 
 class BurialNotes:
@@ -51,15 +48,14 @@ class BurialNotes:
 
     def due(self, now: float, most: int) -> list[Key]:
         """Those that nobody has looked after in time, the longest overdue first."""
-        answer = self._asked(
-            lambda: self._client.query(
+        with asking_dynamodb():
+            answer = self._client.query(
                 TableName=self._table,
                 IndexName=tables.GATES_BY_ATTENTION,
                 KeyConditionExpression="attention = :burial AND attend_at <= :now",
                 ExpressionAttributeValues={":burial": {"S": tables.BURIAL}, ":now": {"S": iso(now)}},
                 Limit=most,
             )
-        )
         found = []
         for item in answer["Items"]:
             workspace, destination = item["owner"]["S"].split("#")
@@ -101,7 +97,7 @@ class BurialNotes:
     def call_off(self, workspace: str, destination: str, before: float) -> None:
         """There is no burial, if the note was made before that time."""
         key = _key(workspace, destination)
-        self._asked(
+        ask_if(
             lambda: self._client.delete_item(
                 TableName=self._table,
                 Key=key,
@@ -112,18 +108,7 @@ class BurialNotes:
 
     def _update(self, workspace: str, destination: str, request: dict[str, Any]) -> Any:
         key = _key(workspace, destination)
-        return self._asked(lambda: self._client.update_item(TableName=self._table, Key=key, **request))
-
-    def _asked(self, call: Callable[[], Any]) -> Any:
-        """The answer, None where a condition does not hold."""
-        try:
-            return call()
-        except ClientError as error:
-            if error.response["Error"]["Code"] == REFUSED:
-                return None
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        return ask_if(lambda: self._client.update_item(TableName=self._table, Key=key, **request))
 
 
 def _again(at: float) -> dict[str, Any]:

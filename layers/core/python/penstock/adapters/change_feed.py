@@ -10,18 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
+from penstock.adapters.aws_errors import asking_dynamodb, is_cancelled
 from penstock.domain.schema_changes import Change, column_given
 from penstock.domain.schema_event import EventKey, place_name
-from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 HEAD = "head"
 CHANGE = "change#"
-CANCELLED = "TransactionCanceledException"
 
 _decode = msgspec.json.Decoder(Change).decode
 
@@ -56,15 +54,8 @@ class ChangeFeed:
         return [_decode(item["change"]["S"]) for item in answer["Items"]]
 
     def _asked(self, call: str, **parameters: Any) -> Any:
-        try:
+        with asking_dynamodb(changed_if=is_cancelled):
             return getattr(self._client, call)(**parameters)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == CANCELLED:
-                raise StoreChanged(f"DynamoDB: {code}") from error
-            raise StoreUnavailable(f"DynamoDB: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 class FeedPublisher(ChangeFeed):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from penstock import tables
+from penstock.adapters.aws_errors import asking_dynamodb
 from penstock.domain.dedup import Claims, Owner
 from penstock.errors import StoreUnavailable
 
@@ -58,9 +57,5 @@ class ClaimReader:
             "ProjectionExpression": "#owner, sk, #id, #apart",
             "ExpressionAttributeNames": {"#owner": "owner", "#id": id_, "#apart": APART},
         }
-        try:
+        with asking_dynamodb():
             return self._client.batch_get_item(RequestItems={self._table: wanted})
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error

@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
+from penstock.adapters.aws_errors import asking_dynamodb, is_refused
 from penstock.domain.audit import iso
 from penstock.domain.evidence import MOST_STRIKES
 from penstock.domain.gate import Gate, GateChange, GateState, Key, Mapped, Pool, attend_at
-from penstock.errors import StoreChanged, StoreUnavailable
+from penstock.errors import StoreChanged
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 GATE = "gate"
 EVERYBODYS = "operator"  # the partition of the index: the gatekeeper looks after all workspaces' gates
 PAGE = 100
-REFUSED = "ConditionalCheckFailedException"
 STRIKES = ("strikes", "struck_at")
 SOMETIMES = (
     "next_probe_at",
@@ -163,15 +162,8 @@ class GateTable:
         return self._asked("update_item", {"TableName": self._table, "Key": _key(workspace, destination), **request})
 
     def _asked(self, call: str, request: Mapping[str, Any]) -> Any:
-        try:
+        with asking_dynamodb(changed_if=is_refused):
             return getattr(self._client, call)(**request)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == REFUSED:
-                raise StoreChanged(f"DynamoDB: {code}") from error
-            raise StoreUnavailable(f"DynamoDB: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 def _text_of(mapped: Mapped) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from penstock import tables
+from penstock.adapters.aws_errors import ask_if, asking_dynamodb
 from penstock.domain import home
 from penstock.domain.home import Home, HomeKey, Name
 from penstock.errors import StoreChanged, StoreUnavailable
@@ -21,7 +20,6 @@ NAMES_PER_WRITE = 100  # keeps an expression below its 4 KB
 PAUSES_S = (0.05, 0.1, 0.2)
 KEPT = "SET expires_at = :expires"
 MOVED = "SET turn = :turn, expires_at = :expires"
-REFUSED = "ConditionalCheckFailedException"
 
 
 class HomeTable:
@@ -78,33 +76,24 @@ class HomeTable:
     ) -> bool:
         """Whether the condition held."""
         expires = {":expires": _number(int(self._clock()) + KEPT_S)}
-        try:
-            self._client.update_item(
+        answer = ask_if(
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_as_item(key),
                 UpdateExpression=change,
                 ExpressionAttributeValues={**values, **expires},
                 **(condition or {}),
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == REFUSED:
-                return False
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
-        return True
+        )
+        return answer is not None
 
     def _batch(self, keys: Sequence[HomeKey]) -> dict[tuple[str, str], Home]:
         """DynamoDB may leave some of them for another call."""
         left: Any = {self._table: {"Keys": [_as_item(key) for key in keys], "ConsistentRead": True}}
         found: dict[tuple[str, str], Home] = {}
         for pause_s in (*PAUSES_S, None):
-            try:
+            with asking_dynamodb():
                 answer = self._client.batch_get_item(RequestItems=left)
-            except ClientError as error:
-                raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-            except BotoCoreError as error:
-                raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
             for item in answer["Responses"].get(self._table, []):
                 found[item["owner"]["S"], item["sk"]["S"]] = _home(item)
             left = answer.get("UnprocessedKeys")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from penstock.errors import StoreUnavailable
+from penstock.adapters.aws_errors import ask_if
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-REFUSED = "ConditionalCheckFailedException"
 
 
 class ImportNotes:
@@ -29,8 +25,8 @@ class ImportNotes:
 
     def _noted(self, workspace_id: str, destination_id: str, name: str, value: str) -> bool:
         """The item's version stays: nobody changes these by hand."""
-        try:
-            self._client.update_item(
+        answer = ask_if(
+            lambda: self._client.update_item(
                 TableName=self._table,
                 Key={"workspace_id": {"S": workspace_id}, "sk": {"S": f"destination#{destination_id}"}},
                 UpdateExpression="SET #name = :value",
@@ -38,10 +34,5 @@ class ImportNotes:
                 ExpressionAttributeNames={"#name": name},
                 ExpressionAttributeValues={":value": {"S": value}},
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == REFUSED:
-                return False
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
-        return True
+        )
+        return answer is not None

@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from penstock import tables
+from penstock.adapters.aws_errors import ask_if, asking_dynamodb
 from penstock.domain.letter_index import LetterEntry, LetterFilter
 from penstock.domain.letters import FIRST_TURN, in_first_turn
-from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -21,7 +19,6 @@ MOVED = "moved#"  # what knows no turn finds a letter by, where its source was i
 LOOKED_AT_ONCE = 500  # rows that one query looks at, whether they match or not
 COUNTED_AT_ONCE = 5_000
 BEYOND = "~"  # sorts after every time, and after every place of one time
-CLASH = "ConditionalCheckFailedException"
 
 
 class LetterTable:
@@ -150,15 +147,8 @@ class LetterTable:
 
     def _changed(self, operation: str, **parameters: Any) -> bool:
         """Write a row; whether it was as its condition says."""
-        try:
-            getattr(self._client, operation)(TableName=self._table, **parameters)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != CLASH:
-                raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-            return False
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
-        return True
+        answer = ask_if(lambda: getattr(self._client, operation)(TableName=self._table, **parameters))
+        return answer is not None
 
     def _now(self) -> dict[str, str]:
         return {"N": str(int(self._clock()))}
@@ -179,12 +169,8 @@ class LetterTable:
         }
 
     def _asked(self, operation: str, **parameters: Any) -> Any:
-        try:
+        with asking_dynamodb():
             return getattr(self._client, operation)(**parameters)
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 class _Conditions(NamedTuple):

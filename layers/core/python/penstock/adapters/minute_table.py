@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from penstock import tables
+from penstock.adapters.aws_errors import asking_dynamodb, is_cancelled
 from penstock.domain.minutes import Figures, Minute, Total
 from penstock.domain.named import DIGEST_BYTES, Digests
-from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,7 +28,6 @@ DIGESTS_PER_ITEM = 300_000 // DIGEST_BYTES
 MOST_DIGESTS = 400_000  # of one minute; what is said again of the rest counts twice
 MOST_ITEMS = 100  # of a transaction
 MOST_BYTES = 3_000_000  # likewise, below its 4 MB
-CANCELLED = "TransactionCanceledException"
 CLASHES = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
 
 _figures = msgspec.json.Decoder(Figures).decode
@@ -142,15 +141,8 @@ class MinuteTable:
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _asked(self, call: str, **parameters: Any) -> Any:
-        try:
+        with asking_dynamodb(changed_if=_is_clash):
             return getattr(self._client, call)(**parameters)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == CANCELLED and _is_clash(error):
-                raise StoreChanged(f"DynamoDB: {code}") from error
-            raise StoreUnavailable(f"DynamoDB: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 def _owner(workspace: str, destination: str) -> str:
@@ -159,7 +151,8 @@ def _owner(workspace: str, destination: str) -> str:
 
 def _is_clash(error: ClientError) -> bool:
     response: Mapping[str, Any] = error.response
-    return any(reason.get("Code") in CLASHES for reason in response.get("CancellationReasons", []))
+    reasons = response.get("CancellationReasons", [])
+    return is_cancelled(error) and any(reason.get("Code") in CLASHES for reason in reasons)
 
 
 def _encoded(value: Any) -> str:

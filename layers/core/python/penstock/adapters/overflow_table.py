@@ -13,7 +13,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock import tables
-from penstock.adapters.overflow_table_items import IS_THERE, LANE, Item, Items, ask_if, key, number
+from penstock.adapters.aws_errors import ask_if
+from penstock.adapters.overflow_table_items import IS_THERE, LANE, Item, Items, key, number
 from penstock.adapters.overflow_table_turns import Turns
 from penstock.domain.dedup import Owner
 from penstock.domain.overflow import (
@@ -66,7 +67,7 @@ class OverflowTable:
         self._keys_table = keys_table
         self._clock = clock
         self._items = Items(client, table, sleep)
-        self._turns = Turns(client, gates_table, clock, ask_if)
+        self._turns = Turns(client, gates_table, clock)
 
     def open(self, lane: LaneKey, owner: Owner) -> None:
         """Have the lane overflow from now on, if it does not yet. Turns come first, and the key is marked last."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from penstock import tables
+from penstock.adapters.aws_errors import ask_if, asking_dynamodb
 from penstock.domain.overflow import LaneKey
 from penstock.errors import StoreUnavailable
 
@@ -19,7 +18,6 @@ Item: TypeAlias = dict[str, Any]
 LANE = "lane"  # sort key of a lane's own item
 FIRST, LAST, BEHIND = "0", "1~", "~"  # what the places of jobs lie between; what makes of one the next one's bound
 IS_THERE = "attribute_exists(sk)"
-REFUSED = "ConditionalCheckFailedException"
 MOST_WRITES = 25  # that DynamoDB takes in one call
 TRIES = 4
 
@@ -102,11 +100,10 @@ class Items:
     def _write(self, requests: Sequence[dict[str, Any]]) -> None:
         """All of them; what DynamoDB leaves is written again a few times."""
         for first in range(0, len(requests), MOST_WRITES):
-            left = list(requests[first : first + MOST_WRITES])
+            left: Any = list(requests[first : first + MOST_WRITES])
             for attempt in range(TRIES):
-                answer = ask(
-                    lambda left=left: self._client.batch_write_item(RequestItems={self._table: left})  # type: ignore[misc]
-                )
+                with asking_dynamodb():
+                    answer = self._client.batch_write_item(RequestItems={self._table: left})
                 left = answer.get("UnprocessedItems", {}).get(self._table, [])
                 if not left:
                     break
@@ -124,28 +121,8 @@ class Items:
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _asked(self, call: str, request: Mapping[str, Any]) -> Any:
-        return ask(lambda: getattr(self._client, call)(TableName=self._table, **request))
-
-
-def ask(call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except ClientError as error:
-        raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-    except BotoCoreError as error:
-        raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
-
-
-def ask_if(call: Callable[[], Any]) -> Any:
-    """What stands under a condition; None where that does not hold."""
-    try:
-        return call()
-    except ClientError as error:
-        if error.response["Error"]["Code"] == REFUSED:
-            return None
-        raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-    except BotoCoreError as error:
-        raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        with asking_dynamodb():
+            return getattr(self._client, call)(TableName=self._table, **request)
 
 
 def key(lane: LaneKey, sort_key: str) -> Item:

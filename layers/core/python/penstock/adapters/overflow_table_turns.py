@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from penstock import tables
+from penstock.adapters.aws_errors import ask_if
 from penstock.domain.audit import iso
 from penstock.domain.destinations import IMPORTS
 from penstock.domain.overflow import LaneKey, Turn
@@ -21,19 +22,12 @@ OPENED_LATELY_S = 300.0  # for so long the index may not show a lane that was op
 
 
 class Turns:
-    """`ask_if` makes a call and answers None where its condition does not hold, or raises `StoreUnavailable`."""
+    """Every method raises `StoreUnavailable`."""
 
-    def __init__(
-        self,
-        client: DynamoDBClient,
-        table: str,
-        clock: Callable[[], float],
-        ask_if: Callable[[Callable[[], Any]], Any],
-    ) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, clock: Callable[[], float]) -> None:
         self._client = client
         self._table = table
         self._clock = clock
-        self._ask_if = ask_if
 
     def begin(self, workspace: str, destination: str) -> None:
         """A lane is opened: from now on there are turns, if there were none."""
@@ -75,7 +69,7 @@ class Turns:
 
     def end(self, workspace: str, destination: str) -> None:
         """Unless a lane was opened of late."""
-        self._ask_if(
+        ask_if(
             lambda: self._client.delete_item(
                 TableName=self._table,
                 Key=_key(workspace, destination),
@@ -85,7 +79,7 @@ class Turns:
         )
 
     def _update(self, workspace: str, destination: str, change: str, values: dict[str, Any], **more: Any) -> Any:
-        return self._ask_if(
+        return ask_if(
             lambda: self._client.update_item(
                 TableName=self._table,
                 Key=_key(workspace, destination),

@@ -10,12 +10,10 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Executor, wait
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from penstock.adapters.aws_errors import ask_if, asking_dynamodb
 from penstock.domain.schema_changes import EventFacts, PlaceRow
 from penstock.domain.schema_event import EventKey, place_name
 from penstock.domain.schema_facts import ROOT, Facts, First, Sighting
-from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 COLUMN = "column#"
 TABLE = "table#"
 PUBLISHED = frozenset({"published", "version", "table_name"})
-REFUSED = "ConditionalCheckFailedException"
 
 
 class PlaceTable:
@@ -164,22 +161,11 @@ class PlaceTable:
 
     def _tried(self, call: str, request: Mapping[str, Any]) -> bool:
         """Whether the request's condition held."""
-        try:
-            self._asked(call, request)
-        except StoreChanged:
-            return False
-        return True
+        return ask_if(lambda: getattr(self._client, call)(**request)) is not None
 
     def _asked(self, call: str, request: Mapping[str, Any]) -> Any:
-        try:
+        with asking_dynamodb():
             return getattr(self._client, call)(**request)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == REFUSED:
-                raise StoreChanged(f"DynamoDB: {code}") from error
-            raise StoreUnavailable(f"DynamoDB: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 def facts_in(image: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from penstock.errors import StoreUnavailable
+from penstock.adapters.aws_errors import asking_dynamodb
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,14 +22,10 @@ class PlanTable:
 
     def read(self, workspace: str, source: str) -> Stored | None:
         """The source's plan; None where it has none. Raises `StoreUnavailable`."""
-        try:
+        with asking_dynamodb():
             answer = self._client.get_item(
                 TableName=self._table, Key={"workspace_id": {"S": workspace}, "sk": {"S": f"plan#{source}"}}
             )
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
         item = answer.get("Item")
         if item is None or not item["active"]["BOOL"]:
             return None

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from penstock import tables
+from penstock.adapters.aws_errors import ask_if, asking_dynamodb
 from penstock.domain.progress import Progress
-from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEPT_S = 15 * 86_400  # longer than SQS keeps a job
-BEHIND = "ConditionalCheckFailedException"
 
 
 class ProgressTable:
@@ -27,7 +24,8 @@ class ProgressTable:
     def read(self, workspace: str, destination: str, job_id: str) -> Progress | None:
         """Raises `StoreUnavailable`."""
         key = _key(workspace, destination, job_id)
-        answer = self._asked(lambda: self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True))
+        with asking_dynamodb():
+            answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return _progress(answer["Item"]) if "Item" in answer else None
 
     def write(self, workspace: str, destination: str, job_id: str, progress: Progress) -> None:
@@ -48,43 +46,30 @@ class ProgressTable:
             "kind_at": {"N": repr(progress.kind_at)},
             "expires_at": self._expiry(),
         }
-        try:
-            self._client.put_item(
+        ask_if(
+            lambda: self._client.put_item(
                 TableName=self._table,
                 Item=item,
                 ConditionExpression="attribute_not_exists(#done) OR #done <= :done",
                 ExpressionAttributeNames={"#done": "done"},
                 ExpressionAttributeValues={":done": item["done"]},
             )
-        except (ClientError, BotoCoreError) as error:
-            if _code(error) != BEHIND:
-                raise StoreUnavailable(f"DynamoDB: {_code(error)}") from error
+        )
 
     def give_back(self, workspace: str, destination: str, job_ids: Sequence[str]) -> None:
         """Count for each job that it was given back, whatever else is noted of it. Raises `StoreUnavailable`."""
         for job_id in job_ids:
-            self._asked(
-                lambda job_id=job_id: self._client.update_item(  # type: ignore[misc]
+            with asking_dynamodb():
+                self._client.update_item(
                     TableName=self._table,
                     Key=_key(workspace, destination, job_id),
                     UpdateExpression="ADD #returns :one SET #expires_at = :expires_at",
                     ExpressionAttributeNames={"#returns": "returns", "#expires_at": "expires_at"},
                     ExpressionAttributeValues={":one": {"N": "1"}, ":expires_at": self._expiry()},
                 )
-            )
 
     def _expiry(self) -> dict[str, str]:
         return {"N": str(int(self._clock()) + KEPT_S)}
-
-    def _asked(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except (ClientError, BotoCoreError) as error:
-            raise StoreUnavailable(f"DynamoDB: {_code(error)}") from error
-
-
-def _code(error: ClientError | BotoCoreError) -> str:
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 
 
 def _key(workspace: str, destination: str, job_id: str) -> dict[str, Any]:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
+from penstock.adapters.aws_errors import asking_dynamodb
 from penstock.domain.quotas import Limits, Used, window_of
-from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,15 +30,14 @@ class QuotaTable:
         sets, values = "SET expires_at = :expires", {":expires": _number(int(now) + KEPT_S), ":events": _number(events)}
         if lag_s is not None:
             sets, values = f"{sets}, lag_s = :lag", values | {":lag": _number(round(lag_s, 3))}
-        answer = self._asked(
-            lambda: self._client.update_item(
+        with asking_dynamodb():
+            answer = self._client.update_item(
                 TableName=self._table,
                 Key=_key(workspace, f"{window_of(now):012d}#{source}"),
                 UpdateExpression=f"{sets} ADD events :events",
                 ExpressionAttributeValues=values,
                 ReturnValues="UPDATED_NEW",
             )
-        )
         return int(answer["Attributes"]["events"]["N"])
 
     def read(self, workspace: str, since: float) -> list[Used]:
@@ -49,11 +47,13 @@ class QuotaTable:
 
     def mark(self, workspace: str, source: str) -> None:
         """Have a source looked after until it is unmarked. Raises `StoreUnavailable`."""
-        self._asked(lambda: self._client.put_item(TableName=self._table, Item=_key(MOVED, f"{workspace}#{source}")))
+        with asking_dynamodb():
+            self._client.put_item(TableName=self._table, Item=_key(MOVED, f"{workspace}#{source}"))
 
     def unmark(self, workspace: str, source: str) -> None:
         """Raises `StoreUnavailable`."""
-        self._asked(lambda: self._client.delete_item(TableName=self._table, Key=_key(MOVED, f"{workspace}#{source}")))
+        with asking_dynamodb():
+            self._client.delete_item(TableName=self._table, Key=_key(MOVED, f"{workspace}#{source}"))
 
     def marked(self) -> list[tuple[str, str]]:
         """(workspace, source) of all that are moved. Raises `StoreUnavailable`."""
@@ -62,8 +62,8 @@ class QuotaTable:
     def _query(self, owner: str, condition: str, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         start: dict[str, Any] = {}
         while True:
-            answer = self._asked(
-                lambda start=start: self._client.query(  # type: ignore[misc]
+            with asking_dynamodb():
+                answer = self._client.query(
                     TableName=self._table,
                     KeyConditionExpression="#owner = :owner" + (f" AND {condition}" if condition else ""),
                     ExpressionAttributeNames={"#owner": "owner"},
@@ -71,19 +71,10 @@ class QuotaTable:
                     ConsistentRead=True,
                     **start,
                 )
-            )
             yield from answer["Items"]
             if "LastEvaluatedKey" not in answer:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-
-    def _asked(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 class QuotaLimits:
@@ -97,12 +88,8 @@ class QuotaLimits:
     def read(self, workspace: str) -> Limits:
         """Raises `StoreUnavailable`."""
         key: dict[str, Any] = {"workspace_id": {"S": workspace}, "sk": {"S": f"quota#{workspace}"}}
-        try:
+        with asking_dynamodb():
             item = self._client.get_item(TableName=self._table, Key=key).get("Item", {})
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
         return Limits(
             int(item.get("workspace", {}).get("N", self._standard.workspace)),
             int(item.get("source", {}).get("N", self._standard.source)),

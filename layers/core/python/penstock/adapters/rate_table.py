@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from penstock import tables
+from penstock.adapters.aws_errors import asking_dynamodb, is_refused
 from penstock.domain.rate import RateState
-from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 RATE = "rate"
-REFUSED = "ConditionalCheckFailedException"
 
 _decode = msgspec.json.Decoder(RateState).decode
 
@@ -30,10 +29,8 @@ class RateTable:
     def read(self, workspace: str, destination: str) -> RateState:
         """As of now. Raises `StoreUnavailable`."""
         request = {"TableName": self._table, "Key": _key(workspace, destination), "ConsistentRead": True}
-        try:
+        with asking_dynamodb():
             return _state(self._client.get_item(**request).get("Item", {}))  # type: ignore[arg-type]
-        except (ClientError, BotoCoreError) as error:
-            raise _unavailable(error) from error
 
     def swap(self, workspace: str, destination: str, before: RateState, after: RateState) -> tuple[bool, RateState]:
         """Put `after` where `before` still is, and what is there then. Raises `StoreUnavailable`."""
@@ -49,15 +46,14 @@ class RateTable:
             "ExpressionAttributeValues": values,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        try:
-            self._client.update_item(**request)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != REFUSED:
-                raise _unavailable(error) from error
-            there = self._there(error, workspace, destination)
-            return there == saved, there  # the same: an earlier try got through, and only its answer was lost
-        except BotoCoreError as error:
-            raise _unavailable(error) from error
+        with asking_dynamodb():
+            try:
+                self._client.update_item(**request)
+            except ClientError as error:
+                if not is_refused(error):
+                    raise
+                there = self._there(error, workspace, destination)
+                return there == saved, there  # the same: an earlier try got through, and only its answer was lost
         return True, saved
 
     def _there(self, error: ClientError, workspace: str, destination: str) -> RateState:
@@ -71,8 +67,3 @@ def _state(item: Mapping[str, Any]) -> RateState:
 
 def _key(workspace: str, destination: str) -> dict[str, Any]:
     return {"owner": {"S": tables.owner(workspace, destination)}, "sk": {"S": RATE}}
-
-
-def _unavailable(error: ClientError | BotoCoreError) -> StoreUnavailable:
-    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-    return StoreUnavailable(f"DynamoDB: {code}")

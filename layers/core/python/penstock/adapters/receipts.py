@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
+from penstock.adapters.aws_errors import asking_dynamodb
 from penstock.domain.books import (
     Cause,
     CreatedReceipt,
@@ -18,7 +18,6 @@ from penstock.domain.books import (
     Receipt,
     RecordReceipt,
 )
-from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -79,8 +78,8 @@ class ReceiptTable:
         """
         start: dict[str, Any] = {} if page is None else {"Limit": page}
         while True:
-            answer = self._asked(
-                lambda start=start: self._client.query(  # type: ignore[misc]
+            with asking_dynamodb():
+                answer = self._client.query(
                     TableName=self._table,
                     KeyConditionExpression="#owner = :owner AND sk BETWEEN :begin AND :end",
                     ExpressionAttributeNames={"#owner": "owner"},
@@ -92,7 +91,6 @@ class ReceiptTable:
                     ConsistentRead=True,
                     **start,
                 )
-            )
             yield from (_receipt(item) for item in answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
@@ -105,15 +103,8 @@ class ReceiptTable:
             "expires_at": {"N": str(int(self._clock()) + KEPT_S)},
             **row,
         }
-        self._asked(lambda: self._client.put_item(TableName=self._table, Item=item))
-
-    def _asked(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        with asking_dynamodb():
+            self._client.put_item(TableName=self._table, Item=item)
 
 
 def _parts(records: Mapping[str, RecordReceipt]) -> Iterator[dict[str, RecordReceipt]]:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock import tables
+from penstock.adapters.aws_errors import asking_dynamodb
 from penstock.domain.audit import iso
 from penstock.domain.books import DELIVERED, JobReceipt
-from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,7 +38,7 @@ class RecentDeliveries:
     def _newest_first(self, owner: str, after: str) -> Iterator[dict[str, Any]]:
         start: dict[str, Any] = {}
         for _ in range(PAGES):
-            try:
+            with asking_dynamodb():
                 answer = self._client.query(
                     TableName=self._table,
                     KeyConditionExpression="#owner = :owner AND sk > :after",
@@ -51,10 +50,6 @@ class RecentDeliveries:
                     Limit=PAGE,
                     **start,
                 )
-            except ClientError as error:
-                raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-            except BotoCoreError as error:
-                raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
             yield from answer["Items"]
             if "LastEvaluatedKey" not in answer:
                 return

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from penstock import tables
+from penstock.adapters.aws_errors import asking_dynamodb, is_refused
 from penstock.domain.audit import Entry
 from penstock.domain.replays import KEPT_DAYS, Replay
-from penstock.errors import StoreChanged, StoreUnavailable
+from penstock.errors import StoreChanged
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 REPLAY = "replay#"
 LIVE = "live_replays"
 DAY_S = 86_400
-CLASH = "ConditionalCheckFailedException"
 
 _decode = msgspec.json.Decoder(Replay).decode
 
@@ -121,21 +121,14 @@ class ReplayTable:
             self._asked("transact_write_items", TransactItems=[{"Put": put}, {"Put": noted}])
 
     def _asked(self, operation: str, **parameters: Any) -> Any:
-        try:
+        with asking_dynamodb(changed_if=_is_clash):
             return getattr(self._client, operation)(**parameters)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == CLASH or _is_clash(error):
-                raise StoreChanged(f"DynamoDB: {code}") from error
-            raise StoreUnavailable(f"DynamoDB: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 def _is_clash(error: ClientError) -> bool:
-    """Whether a transaction failed by the condition on its first part."""
+    """Whether a write failed by its condition, or a transaction by the condition on its first part."""
     reasons: Any = error.response.get("CancellationReasons", [{}])
-    return bool(reasons[0].get("Code") == "ConditionalCheckFailed")
+    return is_refused(error) or bool(reasons[0].get("Code") == "ConditionalCheckFailed")
 
 
 def _audit_row(entry: Entry) -> dict[str, Any]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
+from penstock.adapters.aws_errors import asking_dynamodb, is_refused
 from penstock.domain.rounds import Round
-from penstock.errors import StoreChanged, StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEY: dict[str, Any] = {"owner": {"S": "operator"}, "sk": {"S": "round"}}
-REFUSED = "ConditionalCheckFailedException"
 
 _round = msgspec.json.Decoder(Round).decode
 
@@ -42,15 +40,8 @@ class RoundTable:
         )
 
     def _asked(self, call: str, **parameters: Any) -> Any:
-        try:
+        with asking_dynamodb(changed_if=is_refused):
             return getattr(self._client, call)(**parameters)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == REFUSED:
-                raise StoreChanged(f"DynamoDB: {code}") from error
-            raise StoreUnavailable(f"DynamoDB: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
 
 
 def _text(reached: Round) -> dict[str, str]:

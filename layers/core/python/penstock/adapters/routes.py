@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from penstock.adapters.aws_errors import asking_dynamodb
 from penstock.domain.routing import Route
 from penstock.domain.subscription import Subscription, parse
-from penstock.errors import Invalid, StoreUnavailable
+from penstock.errors import Invalid
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,33 +25,25 @@ class RouteTable:
 
     def read(self, workspace: str) -> tuple[Route, ...]:
         """Raises `StoreUnavailable`."""
-        try:
-            return tuple(self._route(item) for item in self._items(workspace) if "queue_url" in item)
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+        return tuple(self._route(item) for item in self._items(workspace) if "queue_url" in item)
 
     def find(self, workspace: str, destination: str) -> Route | None:
         """One destination as it is at this moment. Raises `StoreUnavailable`."""
         key: dict[str, Any] = {"workspace_id": {"S": workspace}, "sk": {"S": f"destination#{destination}"}}
-        try:
+        with asking_dynamodb():
             item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
         return None if item is None else self._route(item)
 
     def _items(self, workspace: str) -> Iterator[dict[str, Any]]:
         start: dict[str, Any] = {}
         while True:
-            answer = self._client.query(
-                TableName=self._table,
-                KeyConditionExpression="workspace_id = :workspace AND begins_with(sk, :kind)",
-                ExpressionAttributeValues={":workspace": {"S": workspace}, ":kind": {"S": "destination#"}},
-                **start,
-            )
+            with asking_dynamodb():
+                answer = self._client.query(
+                    TableName=self._table,
+                    KeyConditionExpression="workspace_id = :workspace AND begins_with(sk, :kind)",
+                    ExpressionAttributeValues={":workspace": {"S": workspace}, ":kind": {"S": "destination#"}},
+                    **start,
+                )
             yield from answer["Items"]
             if "LastEvaluatedKey" not in answer:
                 return

@@ -11,16 +11,17 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from penstock import tables
+from penstock.adapters.aws_errors import asking_dynamodb, is_cancelled, is_refused
 from penstock.domain import schema_counts, schema_model, schema_tree
 from penstock.domain.schema_counts import Count
 from penstock.domain.schema_event import EventKey
 from penstock.domain.schema_model import EventSchema
 from penstock.domain.schema_view import EventSummary, Listed, Reading
 from penstock.domain.violations import Violation
-from penstock.errors import StoreChanged, StoreUnavailable
+from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,7 +34,6 @@ _decode = msgspec.json.Decoder(dict[str, Violation]).decode
 
 TORN_READS = 4
 ROWS_AT_ONCE = 200
-CLASHES = frozenset({"ConditionalCheckFailedException", "TransactionCanceledException"})
 
 
 class SchemaTable:
@@ -174,15 +174,12 @@ class SchemaTable:
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def _asked(self, call: str, **parameters: Any) -> Any:
-        try:
+        with asking_dynamodb(changed_if=_is_clash):
             return getattr(self._client, call)(**parameters)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in CLASHES:
-                raise StoreChanged(f"DynamoDB: {code}") from error
-            raise StoreUnavailable(f"DynamoDB: {code}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
+
+
+def _is_clash(error: ClientError) -> bool:
+    return is_refused(error) or is_cancelled(error)
 
 
 class _Blob(NamedTuple):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
+from penstock.adapters.aws_errors import asking_dynamodb
 from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy
 from penstock.domain.sealed import Sealed
 from penstock.domain.webhook_settings import Plain
-from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,12 +23,8 @@ class SealedDestinations:
     def find(self, workspace: str, destination: str) -> Sealed | None:
         """Raises `StoreUnavailable`."""
         key: dict[str, Any] = {"workspace_id": {"S": workspace}, "sk": {"S": f"destination#{destination}"}}
-        try:
+        with asking_dynamodb():
             item = self._client.get_item(TableName=self._table, Key=key).get("Item")
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
         if item is None:
             return None
         settings = msgspec.json.decode(item["settings"]["S"], type=Plain)

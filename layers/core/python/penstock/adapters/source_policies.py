@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from penstock.adapters.aws_errors import asking_dynamodb
 from penstock.domain.schema_lattice import POLICIES, VARIANT, Policy
-from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,11 +20,7 @@ class SourcePolicies:
         """By `<workspace>#<source>`; the default for a source that is gone. Raises `StoreUnavailable`."""
         workspace, source = of_source.split("#")
         key = {"workspace_id": {"S": workspace}, "sk": {"S": f"source#{source}"}}
-        try:
+        with asking_dynamodb():
             answer = self._client.get_item(TableName=self._table, Key=key)
-        except ClientError as error:
-            raise StoreUnavailable(f"DynamoDB: {error.response['Error']['Code']}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"DynamoDB: {type(error).__name__}") from error
         policy = answer.get("Item", {}).get("schema_policy", {}).get("S", VARIANT)
         return policy if policy in POLICIES else VARIANT
