@@ -19,27 +19,12 @@ from penstock.domain.job import Job, job_in
 from penstock.domain.letters import Letter
 from penstock.domain.overflow import LANES_AT_ONCE, LaneKey, LaneState, Stored
 from penstock.domain.progress import Progress, resumed
+from penstock.steps.probe_queue import Received
 
 HIDDEN_S = 120  # longer than a gatekeeper lives: nobody else gets what it holds
 DELETED_AT_ONCE = 10
 JOBS_AT_ONCE = 100
 LARGEST_ROUND = 4 * 1024 * 1024  # characters of jobs from which on no more are taken
-
-
-class Received(Protocol):
-    """A job that was taken off a queue by hand."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def receipt(self) -> str: ...
-
-    @property
-    def body(self) -> str: ...
-
-    @property
-    def receives(self) -> int: ...
 
 
 class Queue(Protocol):
