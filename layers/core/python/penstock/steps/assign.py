@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -113,14 +114,19 @@ class Assigned(NamedTuple):
 
 
 def assign(runs: Sequence[Firsts], routes: Routes, plans: Plans) -> Assigned:
-    """Raises `StoreUnavailable`."""
+    """Raises `StoreUnavailable`.
+
+    What is configured is asked for once, and holds for the whole batch. Where a change came in between, a user's later
+    run could be sent by the new settings, and the earlier one behind it once the batch has to come again.
+    """
     loads: dict[tuple[str, bool], Load] = {}
     forwarded, unreadable = [], []
+    routes_of, plan_of = cache(routes.get), cache(plans.get)
     for firsts in runs:
         workspace = firsts.of.run.workspace
         try:
-            found = _enforced(firsts, plans)
-            picked = list(_picked(firsts, found, routes.get(workspace)))
+            found = _enforced(firsts, plan_of((workspace, firsts.of.run.source)))
+            picked = list(_picked(firsts, found, routes_of(workspace)))
         except UNREADABLE:
             unreadable.append(firsts.of.record_id)
             continue
@@ -131,10 +137,9 @@ def assign(runs: Sequence[Firsts], routes: Routes, plans: Plans) -> Assigned:
     return Assigned(list(loads.values()), forwarded, unreadable)
 
 
-def _enforced(firsts: Firsts, plans: Plans) -> Enforced:
+def _enforced(firsts: Firsts, plan: Compiled | None) -> Enforced:
     whole = firsts.of.run
     run = msgspec.structs.replace(whole, events=[whole.events[index] for index in firsts.kept])
-    plan = plans.get((run.workspace, run.source))
     return Enforced((run,), None, tuple(range(len(run.events)))) if plan is None else enforced(run, plan)
 
 
