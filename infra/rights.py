@@ -124,6 +124,7 @@ def fanout_bulk(on: Resources) -> list[Grant]:
     return [
         *_fans_out(on),
         Grant(("dynamodb:UpdateItem",), (on.config,)),
+        Grant(("dynamodb:DeleteItem",), (on.dedup,)),
         Grant(("dynamodb:GetItem",), (on.gates,)),
         Grant(("sqs:CreateQueue", "sqs:TagQueue", "sqs:GetQueueUrl", "sqs:DeleteQueue"), (on.queues,), why_wide=QUEUES),
         Grant(("lambda:CreateEventSourceMapping",), ("*",), of_deliver, why_wide=UNNAMEABLE),
@@ -137,7 +138,7 @@ def fanout_bulk(on: Resources) -> list[Grant]:
 def _fans_out(on: Resources) -> list[Grant]:
     return [
         Grant(("dynamodb:Query", "dynamodb:GetItem"), (on.config,)),
-        Grant(("dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"), (on.dedup,)),
+        Grant(("dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem"), (on.dedup,)),
         Grant(("dynamodb:UpdateItem", "dynamodb:BatchWriteItem"), (on.overflow,)),
         Grant(("dynamodb:UpdateItem",), (on.gates,)),
         Grant(("dynamodb:UpdateItem",), (on.quotas,)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,6 +97,81 @@ def test_many_names_are_told_at_once(homes: Any) -> None:
     homes.carry(KEY, names, 0)
     homes.sent(KEY, names, 2)
     assert of(homes).behind == frozenset()
+
+
+def test_however_many_runs_are_behind_all_are_known_and_the_key_comes_home_after_the_last(homes: Any) -> None:
+    names = [Name(2, number) for number in range(1_000)]
+    for first in range(0, 1_000, 100):
+        homes.carry(KEY, names[first : first + 100], 0)
+    homes.carry(KEY, names[850:950], 0)  # a batch that comes again
+    other = KEY._replace(via="src_bbbbbbbbbbbb")
+    homes.carry(other, [ONE], 0)
+    assert of(homes).behind == frozenset(names)
+    assert of(homes, other).behind == {ONE}
+    for first in range(0, 1_000, 100):
+        homes.sent(KEY, names[first : first + 100], 2 if first else None)
+        assert of(homes).behind == frozenset(names[first + 100 :])
+    homes.carry(KEY, [THREE], of(homes).turn)
+    homes.sent(KEY, [THREE], 4)
+    assert of(homes) == Home(4, frozenset())
+
+
+def test_however_many_runs_are_behind_none_is_carried_from_another_turn_than_was_read(homes: Any) -> None:
+    names = [Name(0, number) for number in range(300)]
+    for first in range(0, 300, 100):
+        homes.carry(KEY, names[first : first + 100], 0)
+    homes.move(KEY, 1)
+    with pytest.raises(StoreChanged):
+        homes.carry(KEY, [THREE], 0)
+    homes.carry(KEY, [TWO], None)
+    assert of(homes) == Home(1, frozenset([*names, TWO]))
+
+
+def test_a_key_with_many_runs_behind_has_a_small_item() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        table = HomeTable(client, TABLE, lambda: NOW, lambda _: None)
+        for first in range(0, 1_000, 50):
+            table.carry(KEY, [Name(2, 10**55 + number) for number in range(first, first + 50)], 0)
+        items = client.scan(TableName=TABLE)["Items"]
+        assert max(len(json.dumps(item)) for item in items) < 8_000
+        assert {item["expires_at"]["N"] for item in items} == {str(int(NOW) + KEPT_S)}
+
+
+def test_rows_that_are_written_while_somebody_finds_none_are_not_forgotten() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        table = HomeTable(client, TABLE, lambda: NOW, lambda _: None)
+        names = [Name(2, number) for number in range(150)]
+        table.carry(KEY, names[:100], 0)
+        table.carry(KEY, names[100:], 0)
+        table.sent(KEY, names, None)
+        reader = HomeTable(
+            Late(client, lambda: table.carry(KEY, names[:100], 0) or table.carry(KEY, names[100:], 0)),
+            TABLE,
+            lambda: NOW,
+            lambda _: None,
+        )
+        of(reader)
+        assert of(table).behind == frozenset(names)
+
+
+class Late:
+    """Does something once, after it has looked for rows."""
+
+    def __init__(self, client: Any, act: Any) -> None:
+        self._client, self._act = client, act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def query(self, **request: Any) -> Any:
+        answer = self._client.query(**request)
+        act, self._act = self._act, lambda: None
+        act()
+        return answer
 
 
 def test_more_keys_than_one_call_takes_are_read(homes: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.turns import CACHE_LIVES, REMEMBERED_S, Announced, Turn, may_announce, next_turn, turn_of
+from penstock.domain.turns import CACHE_LIVES, LATE_S, Announced, Turn, may_announce, next_turn, turn_of
 
 SETTLES_S = 30.0
 LIFE_S = 30.0
@@ -47,11 +47,11 @@ def test_a_new_source_takes_no_turns() -> None:
     assert turn_of(Announced(), NOW, SETTLES_S) == Turn(0, False)
 
 
-def test_a_live_turn_is_forgotten_when_no_stream_can_hold_anything_from_before_it() -> None:
+def test_late_is_who_came_when_no_stream_could_hold_anything_from_before_its_turn_any_more() -> None:
     for turn in (2, 3):
-        last = turn_of(Announced(turn, NOW), NOW + REMEMBERED_S - 1, SETTLES_S).number
-        later = turn_of(Announced(turn, NOW), NOW + REMEMBERED_S, SETTLES_S).number
-        assert (last, later) == (turn, turn if turn == 3 else 0)
+        last = turn_of(Announced(turn, NOW), NOW + LATE_S - 1, SETTLES_S)
+        later = turn_of(Announced(turn, NOW), NOW + LATE_S, SETTLES_S)
+        assert (last, later) == (Turn(turn), Turn(turn, late=True))
 
 
 def test_the_next_turn_waits_for_the_caches_and_for_the_last_one() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 from msgspec import Raw
 
+from penstock.adapters.home_table import NAMES_IN_ITEM
 from penstock.adapters.quota_table import QuotaTable
 from penstock.domain.run import Run, decode_run, encode_run
 from penstock.wiring import fanout, gatekeeper
@@ -41,8 +42,7 @@ def bulk(call: Call, control: Call, made: Json, record: Json, kinesis: str) -> N
     first = of_turn(record, live, 1, "kim", turn=2)
     fence = of_turn(record, live, 2, "kim", turn=3, fence=True)
     assert fan_out("fanout", first, fence) == []
-    origin = f"shardId-000000000000-{first['kinesis']['sequenceNumber']}"
-    carried = of_turn(record, other, 3, "kim", turn=2, origin=origin)
+    carried = of_turn(record, other, 3, "kim", turn=2, origin=id_of(first))
     held = of_turn(record, other, 5, "lou", turn=1)
     crowd = of_turn(record, other, 4, "crowd", events=501, bulk=True)
     answer = fan_out("fanout_bulk", of_turn(record, other, 2, "kim", turn=3), carried, crowd, garbage(held), held)
@@ -53,7 +53,15 @@ def bulk(call: Call, control: Call, made: Json, record: Json, kinesis: str) -> N
     control("DELETE", "/control/destinations/{destination_id}", made["token"], destination_id=gone["id"])
     imported = of_turn(record, other, 6, "imp", bulk=True, everywhere=True)
     assert fan_out("fanout_bulk", imported, anew=False) == []
+    hot = [of_turn(record, live, 100 + number, "hot", turn=2) for number in range(NAMES_IN_ITEM + 1)]
+    for batch in (hot[:-1], hot[-1:], hot[-1:]):  # the last is noted beside the others, and found there
+        assert fan_out("fanout", *batch) == []
+    assert fan_out("fanout_bulk", of_turn(record, other, 300, "hot", turn=2, origin=id_of(hot[0]))) == []
     moved(call, control, made)
+
+
+def id_of(record: Json) -> str:
+    return f"shardId-000000000000-{record['kinesis']['sequenceNumber']}"
 
 
 def moved(call: Call, control: Call, made: Json) -> None:

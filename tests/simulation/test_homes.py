@@ -23,7 +23,7 @@ from penstock.domain.event import iso
 from penstock.domain.home import Act, Line
 from penstock.domain.run import Run, decode_run
 from penstock.domain.stream_record import BULK, StreamRecord
-from penstock.domain.turns import Announced, may_announce, next_turn, turn_of
+from penstock.domain.turns import LATE_S, Announced, is_bulk, may_announce, next_turn, turn_of
 from penstock.errors import StoreUnavailable, Unavailable
 from penstock.steps import keep_order
 from penstock.steps.keep_order import Arranged, Entry
@@ -87,7 +87,7 @@ class Hub:
         )
         turn = turn_of(self.told[self.chance.randint(stale, fresh)][1], self.now, SETTLES_S)
         received_at = iso(datetime.fromtimestamp(self.now, UTC))
-        given = {"turn": turn.number, "early": turn.early, "received_at": received_at}
+        given = {"turn": turn.number, "early": turn.early, "late": turn.late, "received_at": received_at}
         run = run_of(event(len(self.asked[key])), key=key, **given)
         takes_s = self.chance.choice([0.0, 0.1, 1.0, SETTLES_S - 1])
         self.flying[key, tab] = Put(self.now + takes_s, run, self.bulk if turn.is_bulk else self.live)
@@ -103,6 +103,15 @@ class Hub:
         last = self.told[-1][1]
         if may_announce(last, self.now, SETTLES_S):
             self.told.append((self.now, next_turn(last, self.now, CACHE_LIFE_S)))
+
+    def pass_by(self) -> None:
+        """Days without an event, until the last turn is late any moment; by then nothing is in a stream any more."""
+        for _ in range(STEPS):
+            self.now += 5.0
+            self.land()
+            self.fan_out(self.chance.random() < 0.5)
+        if self.is_at_rest():
+            self.now = max(self.now, self.told[-1][1].at + LATE_S - self.chance.choice([0.0, 2.0, 10.0]))
 
     # the fan-outs
 
@@ -186,6 +195,8 @@ class Hub:
         elif turn < 0.44:
             self.announce()
             self.now += self.chance.choice([0, 10, 40, 90])
+        elif turn < 0.445:
+            self.pass_by()
         else:
             self.fan_out(self.chance.random() < lag)
 
@@ -246,15 +257,16 @@ def test_every_keys_events_are_sent_in_order_wherever_its_source_is(seed: int) -
 
 
 def test_the_simulation_goes_everywhere() -> None:
-    """Turns are taken, keys move and come home, runs are carried from either stream."""
-    origins, turns = set(), set()
+    """Turns are taken, keys move and come home, runs are carried from either stream, and late ones carried or not."""
+    origins, turns, are_late = set(), set(), set()
     for seed in range(20):
         hub = Hub(seed)
         hub.run()
         origins |= {run.origin.startswith(BULK) for run in hub.bulk if run.origin}
         turns |= {found.turn % 2 for found in hub.homes.items.values()}
+        are_late |= {bool(run.origin) for run in (*hub.live, *hub.bulk) if run.late and not is_bulk(run.turn)}
         assert any(run.fence for run in hub.live)
-    assert (origins, turns) == ({False, True}, {0, 1})
+    assert (origins, turns, are_late) == ({False, True}, {0, 1}, {False, True})
 
 
 # Faults planted on purpose.
@@ -306,7 +318,17 @@ class WaitsForNoStragglers(Hub):
             put.run = structs.replace(put.run, early=False)
 
 
-@pytest.mark.parametrize("faulty", [AsksNobody, MovesTooSoon, ComesHomeAtOnce, WaitsForNoStragglers])
+class ForgetsTurns(Hub):
+    """What is late is sent at once, whatever was carried before it."""
+
+    def send(self) -> None:
+        super().send()
+        for put in self.flying.values():
+            if put.run.late and put.stream is self.live:
+                put.run = structs.replace(put.run, turn=0)
+
+
+@pytest.mark.parametrize("faulty", [AsksNobody, MovesTooSoon, ComesHomeAtOnce, WaitsForNoStragglers, ForgetsTurns])
 def test_a_planted_fault_is_seen(faulty: type[Hub]) -> None:
     for seed in range(200):
         hub = faulty(seed)
@@ -318,7 +340,12 @@ def test_a_planted_fault_is_seen(faulty: type[Hub]) -> None:
     raise AssertionError("nobody saw it")
 
 
-def test_a_line_carries_no_more_than_an_item_can_hold() -> None:
+def test_live_fan_out_carries_no_more_runs_of_a_key_than_fit_into_memory() -> None:
     line = Line(home.Home(1, frozenset(home.Name(0, number) for number in range(home.MOST_BEHIND))))
     assert line.live(run_of(turn=2), home.Name(2, 5)) is Act.HOLD
     assert line.live(run_of(turn=2), home.Name(0, 5)) is Act.CARRY
+
+
+def test_the_bulk_stream_never_waits_for_what_is_behind_itself() -> None:
+    line = Line(home.Home(1, frozenset(home.Name(0, number) for number in range(home.MOST_BEHIND))))
+    assert line.bulk(run_of(turn=1), home.Name(1, 5)) is Act.CARRY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -28,6 +28,12 @@ def is_refused(error: ClientError) -> bool:
 def is_cancelled(error: ClientError) -> bool:
     """Whether a transaction of DynamoDB's was given up, for whatever reason."""
     return code_of(error) == "TransactionCanceledException"
+
+
+def is_first_refused(error: ClientError) -> bool:
+    """Whether a transaction of DynamoDB's was given up for the condition of its first part."""
+    reasons: Any = error.response.get("CancellationReasons", [{}])
+    return bool(reasons[0].get("Code") == "ConditionalCheckFailed")
 
 
 def _is_gone(error: ClientError) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from penstock import tables
-from penstock.adapters.aws_errors import asking_dynamodb, is_refused
+from penstock.adapters.aws_errors import asking_dynamodb, is_first_refused, is_refused
 from penstock.domain.audit import Entry
 from penstock.domain.replays import KEPT_DAYS, Replay
 from penstock.errors import StoreChanged
@@ -127,8 +127,7 @@ class ReplayTable:
 
 def _is_clash(error: ClientError) -> bool:
     """Whether a write failed by its condition, or a transaction by the condition on its first part."""
-    reasons: Any = error.response.get("CancellationReasons", [{}])
-    return is_refused(error) or bool(reasons[0].get("Code") == "ConditionalCheckFailed")
+    return is_refused(error) or is_first_refused(error)
 
 
 def _audit_row(entry: Entry) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def _runs(gathered: plain.Gathered, envelope: Envelope, origin: Origin) -> list[
             bulk=origin.bulk,
             turn=origin.turn.number,
             early=origin.turn.early,
+            late=origin.turn.late,
         )
         for key, events in gathered.items()
     ]

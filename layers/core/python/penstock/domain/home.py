@@ -17,7 +17,7 @@ from penstock.domain.job import group_of
 from penstock.domain.run import Run
 from penstock.domain.turns import is_bulk
 
-MOST_BEHIND = 1_000  # runs of one key that are carried at once: its item stays far below what one may have
+MOST_BEHIND = 20_000  # runs of one key that live fan-out carries: whoever has its line has all their names in memory
 
 
 class HomeKey(NamedTuple):
@@ -75,13 +75,20 @@ class Line:
         if run.fence:
             return Act.MOVE
         if not self.is_carrying:
-            if run.turn == 0 or (not is_bulk(self.home.turn) and run.turn <= self.home.turn):
+            if run.turn == 0 or self._is_at_home(run) or self._is_alone(run):
                 return Act.SEND
             self.is_carrying = True
         if len(self.behind) >= MOST_BEHIND and name not in self.behind:
             return Act.HOLD
         self.behind.add(name)
         return Act.CARRY
+
+    def _is_at_home(self, run: Run) -> bool:
+        return not is_bulk(self.home.turn) and run.turn <= self.home.turn
+
+    def _is_alone(self, run: Run) -> bool:
+        """Of the turns before it the bulk stream has forgotten everything, and of its own there is nothing in it."""
+        return run.late and run.turn > self.home.turn and not self.behind
 
     def bulk(self, run: Run, name: Name) -> Act:
         """What was carried and is not behind any more was sent. What others go before goes behind them."""
@@ -90,8 +97,6 @@ class Line:
         if not run.origin and is_bulk(run.turn) and self.home.turn < run.turn:
             return Act.HOLD
         if any(each < name for each in self.behind):
-            if len(self.behind) >= MOST_BEHIND and name not in self.behind:
-                return Act.HOLD
             self.behind.add(name)
             return Act.CARRY
         if name in self.behind:

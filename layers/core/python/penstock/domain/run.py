@@ -19,9 +19,9 @@ class Run(msgspec.Struct, omit_defaults=True):
     `forwarded` events came to their source because another one's tracking plan sent them on; that happens once. `via`
     is that other source, whose turns these are.
 
-    `turn` and `early` say in which turn of its source it was received (`domain/turns.py`). `origin` is the id of the
-    record that it was first, where it was carried on to the end of the bulk stream. A `fence` has no events: it asks
-    the live stream whether all before it is sent.
+    `turn`, `early` and `late` say when in which turn of its source it was received (`domain/turns.py`). `origin` is the
+    id of the record that it was first, where it was carried on to the end of the bulk stream. A `fence` has no events:
+    it asks the live stream whether all before it is sent.
     """
 
     v: int
@@ -38,6 +38,7 @@ class Run(msgspec.Struct, omit_defaults=True):
     via: str = ""
     turn: int = 0
     early: bool = False
+    late: bool = False
     origin: str = ""
     fence: bool = False
 

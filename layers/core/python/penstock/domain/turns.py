@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 CACHE_LIVES: Final = 3  # of `collect`'s cache, from the announcement of a turn to its beginning
-REMEMBERED_S: Final = 8 * 86_400.0  # longer than a stream keeps what nobody has read
+LATE_S: Final = 15 * 86_400.0  # streams keep what nobody has read for seven days; a plan may put it in a second time
 
 
 class Announced(NamedTuple):
@@ -20,10 +20,14 @@ class Announced(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """`early`: what was received just before this turn began may still be on its way into the other stream."""
+    """`early`: what was received just before this turn began may still be on its way into the other stream.
+
+    `late`: nothing of the turns before can be there any more.
+    """
 
     number: int = 0
     early: bool = False
+    late: bool = False
 
     @property
     def is_bulk(self) -> bool:
@@ -38,18 +42,13 @@ def is_bulk(turn: int) -> bool:
 
 
 def turn_of(announced: Announced, received_at: float, settles_s: float) -> Turn:
-    """The turn of a request; `settles_s` is for how long at most a request may take from its arrival to its answer.
-
-    When no stream can hold anything of the turns before any more, a live turn counts as turn 0 again.
-    """
+    """The turn of a request; `settles_s` is for how long at most a request may take from its arrival to its answer."""
     age_s = received_at - announced.at
     if announced.turn == 0:
         return FIRST
     if age_s < 0:
         return Turn(announced.turn - 1)
-    if age_s >= REMEMBERED_S and not is_bulk(announced.turn):
-        return FIRST
-    return Turn(announced.turn, age_s < settles_s)
+    return Turn(announced.turn, age_s < settles_s, age_s >= LATE_S)
 
 
 def may_announce(announced: Announced, now: float, settles_s: float) -> bool:
