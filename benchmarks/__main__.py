@@ -18,6 +18,8 @@ def main() -> None:
     rows = [row for name in asked for row in import_module(f"benchmarks.{name}").run()]
     keep(rows)
     show(rows)
+    if not sys.argv[1:]:
+        print("\nOf a whole hub, minutes each: make bench-hub, make bench-isolation")
 
 
 main()
