@@ -128,6 +128,11 @@ def test_a_note_is_read_as_it_was_written_last(progress: Any) -> None:
     progress.write(WORKSPACE, DESTINATION, "job", Progress(3, 1, "http_503"))
     progress.write(WORKSPACE, DESTINATION, "job", Progress(4, 2, "timeout", kind="trouble"))
     assert progress.read(WORKSPACE, DESTINATION, "job") == Progress(4, 2, "timeout", kind="trouble")
+    progress.write(WORKSPACE, DESTINATION, "job", Progress(4, is_started=True))
+    progress.give_back(WORKSPACE, DESTINATION, ["job"])
+    assert progress.read(WORKSPACE, DESTINATION, "job") == Progress(4, returns=1, is_started=True)
+    progress.write(WORKSPACE, DESTINATION, "job", Progress(4, returns=2, is_alone=True))
+    assert progress.read(WORKSPACE, DESTINATION, "job") == Progress(4, returns=2, is_alone=True)
     assert progress.read(WORKSPACE, DESTINATION, "other") is None
     assert progress.read("ws_bbbbbbbbbbbb", DESTINATION, "job") is None
 

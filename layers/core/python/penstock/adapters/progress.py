@@ -44,6 +44,7 @@ class ProgressTable:
             "answer": {"S": progress.answer},
             "kind": {"S": progress.kind},
             "kind_at": {"N": repr(progress.kind_at)},
+            "is_started": {"BOOL": progress.is_started},
             "expires_at": self._expiry(),
         }
         ask_if(
@@ -85,13 +86,19 @@ def _progress(item: Mapping[str, Any]) -> Progress:
         first_at=float(_number(item, "first_at")),
         next_at=float(_number(item, "next_at")),
         returns=int(_number(item, "returns")),
-        is_alone=item.get("is_alone", {"BOOL": False})["BOOL"],
+        is_alone=_flag(item, "is_alone"),
         answer=item.get("answer", {"S": ""})["S"],
         kind=item.get("kind", {"S": ""})["S"],
         kind_at=float(_number(item, "kind_at")),
+        is_started=_flag(item, "is_started"),
     )
 
 
 def _number(item: Mapping[str, Any], name: str) -> str:
     found: str = item.get(name, {"N": "0"})["N"]
+    return found
+
+
+def _flag(item: Mapping[str, Any], name: str) -> bool:
+    found: bool = item.get(name, {"BOOL": False})["BOOL"]
     return found

@@ -36,7 +36,6 @@ SHORTEST_WAIT_S = 1.0
 DELETED_DELAY_S = 5.0  # the gatekeeper buries what waits for a destination that is gone
 GATE = "gate"  # the reason of a job that a closed gate holds
 UNLIMITED = Lease(None, None)
-UNEXPLAINED = 2  # receives that no note explains, from which on a job is taken for one that kills its function
 
 
 class Destinations(Protocol):
@@ -136,7 +135,7 @@ def _worked_off(
     by_group: dict[str, list[Task]] = {}
     for task in tasks:
         by_group.setdefault(task.message.group, []).append(task)
-    suspect = next((group for group, theirs in by_group.items() if any(map(_is_suspect, theirs))), None)
+    suspect = next((group for group, theirs in by_group.items() if any(each.note.is_suspect for each in theirs)), None)
     tools = Tools(ports.tool, ports.progress, ports.now, ports.seconds, ports.chance)
     lease = _leased(batch, workspace, tasks, settings, ports)
     token = _Leased(lease, ports.seconds).token
@@ -164,11 +163,6 @@ def _report(batch: Batch, workspace: str, lease: Lease, lanes: Sequence[Lane], p
             ports.rate.settle(workspace, batch.destination, lease, evidence.requests, evidence.throttled, pause_s)
     with suppress(Unavailable):
         ports.watch.report(workspace, batch.destination, evidence)
-
-
-def _is_suspect(task: Task) -> bool:
-    """Whether it was received more often than deliver gave it back: whoever had it died or ran out of time."""
-    return task.job is not None and task.message.receives - 1 - task.note.returns >= UNEXPLAINED
 
 
 class _Leased:

@@ -29,6 +29,8 @@ TOO_OLD = "too_old"
 NO_ROOM, NO_ROOM_DELAY_S = Trouble.NO_ROOM.value, 5.0
 CRASH, OUT_OF_TIME, OUT_OF_TOKENS, STORE_UNAVAILABLE = "crash", "out_of_time", "rate_limited", "store_unavailable"
 SAMPLED = 200  # bytes of an answer that receipts and notes keep
+UNEXPLAINED = 2  # receives that no note explains, from which on it is noted that a job is begun with
+MARKED = (NO_ROOM, STORE_UNAVAILABLE)  # for which an event waits that may have been noted as being tried
 
 
 class Message(NamedTuple):
@@ -51,6 +53,11 @@ class Task(NamedTuple):
     message: Message
     job: Job | None
     note: Progress = Progress()
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether it was received more often than deliver gave it back: no function was to be had, or one died."""
+        return self.message.receives - 1 - self.note.returns >= UNEXPLAINED
 
 
 class Tool(Protocol):
@@ -179,13 +186,13 @@ class Lane:
         fates: list[str] = []
         kept: list[Letter] = []
         for index in range(task.note.done, len(job.run.events)):
-            note = task.note if index == task.note.done else Progress(index, returns=task.note.returns)
+            note = task.note if index == task.note.done else _next(task.note, index)
             done = Fate(task, tuple(fates), tuple(kept))
             if self._has_to_keep(fates):
                 return replace(done, wait_s=0.0, note=note._replace(returns=note.returns + 1))
-            sent = self._pause(job, note) or self._send(job, note, is_last)
-            if isinstance(sent, _Pause):  # alone, a mark may have been made that says it is tried
-                back = note._replace(returns=note.returns + 1) if fates or sent.reason == NO_ROOM else None
+            sent = self._pause(task, job, note) or self._send(job, note, is_last)
+            if isinstance(sent, _Pause):
+                back = note._replace(returns=note.returns + 1) if fates or sent.reason in MARKED else None
                 return replace(done, wait_s=sent.wait_s, note=back, reason=sent.reason)
             if isinstance(sent, _Again):
                 return self._waiting(done, note, sent.verdict, sent.answer)
@@ -206,20 +213,29 @@ class Lane:
         """
         return bool(fates) and (self.is_alone or fates[-1].startswith(DEAD))
 
-    def _pause(self, job: Job, note: Progress) -> _Pause | None:
+    def _pause(self, task: Task, job: Job, note: Progress) -> _Pause | None:
         """Why the next event cannot be tried now, if so; where it can, and is dangerous, that is noted first."""
         if not self.limits.has_time():
             return _Pause(0.0, OUT_OF_TIME)
         wait_s = self.limits.token() if self._needs_request(note) else None
         if wait_s is not None:
             return _Pause(wait_s, OUT_OF_TOKENS)
-        if self.is_alone and not note.is_alone:
+        mark = self._mark(task, note)
+        if mark is not None:
             try:
-                mark = note._replace(is_alone=True)
                 self.tools.notes.write(job.run.workspace, job.destination, job.id, mark)
             except StoreUnavailable:
                 return _Pause(STORE_DELAY_S, STORE_UNAVAILABLE)
         return None
+
+    def _mark(self, task: Task, note: Progress) -> Progress | None:
+        """What is noted before the next event is tried: alone of each that it is tried, else once that its job is.
+
+        No note that is written when the job is given back repeats it, so that the job is begun with no more.
+        """
+        if self.is_alone:
+            return None if note.is_alone else note._replace(is_alone=True)
+        return note._replace(is_started=True) if task.is_worn and note is task.note else None
 
     def _needs_request(self, note: Progress) -> bool:
         return self.settings.enabled and not note.is_alone
@@ -297,6 +313,7 @@ class Lane:
             answer=answer.body[:SAMPLED].decode(errors="replace"),
             kind=failure.value,
             kind_at=ages.kind_at,
+            is_started=note.is_started,
         )
         return replace(done, wait_s=wait_s, note=reached, reason=answer.reason)
 
@@ -325,6 +342,11 @@ class Lane:
             response=letters.received(*_content(answer)) if answer else None,
         )
         return _Settled(f"{DEAD}{reason}" if is_dead else reason, kept)
+
+
+def _next(note: Progress, index: int) -> Progress:
+    """Where a job stands whose events before `index` need no more. One that is suspected stays so to its end."""
+    return Progress(index, returns=note.returns, is_started=note.is_started)
 
 
 def _content(answer: Answer) -> tuple[int | None, str | None, Mapping[str, str], bytes]:
