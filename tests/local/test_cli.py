@@ -251,6 +251,11 @@ def test_one_event_or_one_call_is_watched_alone_and_from_the_start(
         assert [json.loads(line)["version"] for line in lines] == versions
 
 
+def test_who_is_about_to_delete_a_destination_is_told_that_what_waits_is_kept(run: Run) -> None:
+    code, said, _ = run("destinations", "delete", "--help")
+    assert (code, "dead letters" in " ".join(said.split())) == (0, True)
+
+
 def test_a_refusal_is_one_clear_line_and_a_one(hub: Hub, run: Run) -> None:
     code, said, complaint = run("sources", "create", "")
     assert (code, said) == (1, "")

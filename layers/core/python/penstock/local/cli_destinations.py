@@ -123,7 +123,7 @@ def gate(destination: DestinationId, as_json: AsJson = False) -> None:
 
 @app.command()
 def delete(destination: DestinationId) -> None:
-    """Remove a destination, its queue and what waits in it."""
+    """Remove a destination and its queue; what waits for it is kept as dead letters, to be replayed to another."""
     control().delete(f"/control/destinations/{destination}")
     console().print(f"{destination} is deleted")
 
