@@ -292,6 +292,9 @@ def test_tail_shows_what_the_sink_received(hub: Hub, run: Run) -> None:
     said = run("tail", "--from-start", "--path", "/a", "--count", "2", "--json")[1]
     assert [json.loads(line)["body"] for line in said.splitlines()] == ["body 0", "body 1"]
     assert "/b 200 body 2" in run("tail", "--from-start", "--count", "3")[1]
+    requests.post(f"{hub.sink_url}/c", data="\x1b[2J\x9b2J".encode(), timeout=5)
+    assert r"\x1b[2J\x9b2J" in run("tail", "--from-start", "--count", "4")[1]
+    assert r"\u001b[2J\u009b2J" in run("tail", "--from-start", "--count", "4", "--json")[1]
 
 
 def test_a_file_that_cannot_be_read_is_one_clear_line(hub: Hub, tmp_path: Path, run: Run) -> None:

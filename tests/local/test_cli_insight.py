@@ -97,13 +97,60 @@ def test_a_trace_tells_every_destinations_verdict(hub: Hub, control: FakeControl
                 "accepted_at": "2026-11-25T15:59:00.000Z",
                 "destinations": [destinations[0] | {"last": last}, destinations[1] | {"last": None}],
             }
-        ]
+        ],
     }
     code, said, _ = run("trace", "a/b?c", "--user", "ada", "--source", "src_1")
     assert (code, control.asked) == (0, [{"message_id": "a/b?c", "user": "ada", "source": "src_1"}])
     for text in ("src_1 accepted it 2026-11-25T15:59:00.000Z", "discarded", "404 no such [thing]", "filtered"):
         assert text in said
     assert json.loads(run("trace", "m", "--user", "ada", "--json")[1]) == control.trace
+
+
+ORDERS = "\x1b]0;yours\x07 \x1b[2J \x9b2J \r\n ok"
+WRITTEN_OUT = "\\x1b]0;yours\\x07 \\x1b[2J \\x9b2J \\r\\n ok"
+
+
+def commands_in(said: str) -> set[str]:
+    return {character for character in said if not character.isprintable()} - {"\n"}
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_nothing_in_a_destinations_health_commands_the_terminal(
+    hub: Hub, control: FakeControl, run: Run, options: list[str]
+) -> None:
+    sample = {"message_id": ORDERS, "status": 503, "body": ORDERS}
+    gate = {"state": "paused", "reason": ORDERS, "since": None}
+    found = healthy(errors=[{"cause": "http_503", "count": 4, "sample": sample}], gate=gate)
+    control.healths = [found]
+    code, said, _ = run("destinations", "health", "dst_1", *options)
+    assert (code, commands_in(said)) == (0, set())
+    if options:
+        assert json.loads(said)["errors"] == found["errors"]
+    else:
+        assert f"paused ({WRITTEN_OUT})" in said
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_nothing_in_a_trace_commands_the_terminal(hub: Hub, control: FakeControl, run: Run, options: list[str]) -> None:
+    last = {"status": 404, "trouble": None, "body": ORDERS}
+    told = {"id": "dst_1", "name": ORDERS, "verdict": "dead", "reason": "http_404", "attempts": 1, "at": "then"}
+    event = {"source": "src_1", "day": "2026-11-25", "record": "shard-7", "index": 3, "accepted_at": None}
+    control.trace["events"] = [event | {"destinations": [told | {"last": last}]}]
+    code, said, _ = run("trace", "m", "--user", "ada", *options)
+    assert (code, commands_in(said)) == (0, set())
+    assert json.loads(said) == control.trace if options else "yours" in said
+
+
+def test_nothing_that_a_person_named_or_a_hub_complains_of_commands_the_terminal(
+    hub: Hub, control: FakeControl, run: Run
+) -> None:
+    run("sources", "create", ORDERS)
+    for arguments in (["sources", "list"], ["sources", "show", "sou_1"], ["sources", "show", "sou_1", "--json"]):
+        code, said, _ = run(*arguments)
+        assert (code, commands_in(said)) == (0, set())
+        assert "yours" in said
+    code, _, complaint = run("send", ORDERS)
+    assert (code, commands_in(complaint)) == (1, set())
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,9 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from penstock.local import cli_destinations, cli_health, cli_letters, cli_schema, cli_sources, cli_tokens, cli_trace
-from penstock.local.cli_output import AsJson, console, errors, show_json, table
+from penstock.local.cli_output import AsJson, console, errors, literal, show_json, table
 from penstock.local.down import down as take_down
 from penstock.local.down import home_of
 from penstock.local.home import Home, home_from
@@ -177,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="penstock")
     except Trouble as trouble:
-        errors().print(f"[red]penstock:[/red] {escape(str(trouble))}", highlight=False, soft_wrap=True)
+        errors().print(f"[red]penstock:[/red] {literal(str(trouble))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from penstock.local.cli_hub import control
-from penstock.local.cli_output import AsJson, console, show_json
+from penstock.local.cli_output import AsJson, console, literal, show_json
 from penstock.local.control_client import ControlClient
 
 Json = dict[str, Any]
@@ -68,8 +67,8 @@ def drawn(found: Json) -> Group:
 def _standing(found: Json) -> Table:
     gate, rate = found["gate"], found["rate"]
     shown = Table(box=None, show_header=False, pad_edge=False)
-    state = f"[{'green' if gate['state'] == 'open' else 'red'}]{gate['state']}[/]"
-    why = f" ({escape(gate['reason'])})" if gate["reason"] else ""
+    state = f"[{'green' if gate['state'] == 'open' else 'red'}]{literal(gate['state'])}[/]"
+    why = f" ({literal(gate['reason'])})" if gate["reason"] else ""
     shown.add_row("gate", f"{state}{why}{' since ' + gate['since'] if gate['since'] else ''}")
     shown.add_row("queued", f"{found['queued']} jobs, the oldest {span(found['oldest_age_s'])}")
     shown.add_row("time to deliver", f"p50 {milliseconds(found['p50_ms'])}, p95 {milliseconds(found['p95_ms'])}")
@@ -97,7 +96,7 @@ def _errors(errors: list[Json]) -> Table:
     for each in errors[:MOST_ERRORS]:
         sample = each["sample"]
         cells = (each["cause"], str(each["count"]), sample["message_id"], sample["body"])
-        shown.add_row(*(escape(cell) for cell in cells))
+        shown.add_row(*(literal(cell) for cell in cells))
     return shown
 
 

@@ -13,8 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from penstock.local.cli_destinations import DestinationId
 from penstock.local.cli_hub import control
-from penstock.local.cli_output import AsJson, console, errors, show_json, show_list, show_one
-from penstock.local.cli_schema import plain
+from penstock.local.cli_output import AsJson, errors, show, show_json, show_list, show_one
 from penstock.local.control_client import PAGE, ControlClient
 from penstock.local.trouble import Trouble
 
@@ -59,7 +58,7 @@ def dead(
         show_json(api.get(f"{path}/{letter}"))
         return
     found = islice(letters(api, path, given(kind, reason, user, event, since, until)), limit)
-    show_list(found if as_json else (plainly(each) for each in found), SHOWN, as_json)
+    show_list(found, SHOWN, as_json)
 
 
 def replay(
@@ -87,7 +86,7 @@ def replay(
     else:
         begun = api.post(f"{path}/replays", {"filter": {**wanted, "include_replayed": again}, "to": to})
     ended = follow(lambda: api.get(f"{path}/replays/{begun['id']}"), begun) if wait else begun
-    show_json(ended) if as_json else console().print(line_of(ended), highlight=False, soft_wrap=True)
+    show_json(ended) if as_json else show(line_of(ended))
     if ended["state"] in ("failed", "cancelled"):
         raise typer.Exit(1)
 
@@ -145,8 +144,3 @@ def given(
     """The options that were given, in the API's words."""
     named = {"kind": kind and kind.value, "reason": reason, "user": user, "event": event, "from": since, "to": until}
     return {name: value for name, value in named.items() if value is not None}
-
-
-def plainly(letter: Json) -> Json:
-    """Who sends events names users and events: none of them is to give orders to a terminal."""
-    return {name: plain(value) if isinstance(value, str) else value for name, value in letter.items()}

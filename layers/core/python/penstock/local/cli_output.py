@@ -1,4 +1,8 @@
-"""How the command line says things: tables for people, JSON for scripts."""
+"""How the command line says things: tables for people, JSON for scripts.
+
+Whoever has a write key names events and users, and tools answer what they like: none of them is to give orders to a
+terminal. So what comes from elsewhere is said by `show`, `table`, `literal` or `json_of`.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +26,29 @@ def errors() -> Console:
     return Console(stderr=True)
 
 
+def plain(text: str) -> str:
+    """With what cannot be printed written out."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def literal(text: str) -> str:
+    """The same where rich looks for its markup."""
+    return escape(plain(text))
+
+
+def show(text: str) -> None:
+    """A line that says what it is given and nothing else."""
+    console().print(plain(text), markup=False, highlight=False, soft_wrap=True)
+
+
 def show_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json_of(value, indent=2))
+
+
+def json_of(value: object, indent: int | None = None) -> str:
+    """With what cannot be printed escaped: JSON itself does so for less than that."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -31,7 +56,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(escape(cell) for cell in row))
+        shown.add_row(*(literal(cell) for cell in row))
     console().print(shown)
 
 

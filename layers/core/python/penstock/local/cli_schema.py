@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from penstock.local.cli_hub import control
-from penstock.local.cli_output import AsJson, console, show_json, show_list, table
+from penstock.local.cli_output import AsJson, json_of, show, show_json, show_list, table
 from penstock.local.control_client import PAGE, ControlClient
 from penstock.local.trouble import Trouble
 
@@ -92,8 +91,7 @@ def events_of(api: ControlClient, path: str) -> Iterator[Json]:
 
 
 def show_events(events: Iterator[Json], as_json: bool) -> None:
-    shown = events if as_json else ({**each, "event": plain(each["event"] or "")} for each in events)
-    show_list(shown, ("call", "event", "count", "first_seen", "last_seen"), as_json)
+    show_list(events, ("call", "event", "count", "first_seen", "last_seen"), as_json)
 
 
 def schema_of(api: ControlClient, path: str, subject: Subject) -> Json:
@@ -110,7 +108,7 @@ def show_schema(found: Json, as_json: bool) -> None:
     named = f"{found['call']} {found['event'] or ''}".rstrip()
     show(f"{named}: {seen}, table {found['table']}, version {found['version']}")
     columns = ("path", "kinds", "type", "column", "count", "")
-    table(columns, [[plain(cell) for cell in path_row(path)] for path in found["paths"]])
+    table(columns, [path_row(path) for path in found["paths"]])
     for guard in found["guards"]:
         place = f" at {guard['path']}" if guard["path"] else ""
         show(f"guard {guard['guard']}{place}: {guard['message']} (past {guard['limit']})")
@@ -127,7 +125,7 @@ def follow(api: ControlClient, path: str, subject: Subject, from_start: bool, as
     after = BEGINNING if from_start else end_of(api, path)
     for change in changes_after(api, path, after):
         if subject.has(change):
-            show(json.dumps(change, ensure_ascii=False) if as_json else line_of(change))
+            show(json_of(change) if as_json else line_of(change))
 
 
 def end_of(api: ControlClient, path: str) -> str:
@@ -151,12 +149,3 @@ def line_of(change: Json) -> str:
     kinds = ", ".join(change["kinds"])
     what = f"{change['kind']} (kinds {kinds}; type {change['type']}{column})"
     return " ".join([str(change["version"]), change["at"], change["change"], *named, change["path"], what])
-
-
-def plain(text: str) -> str:
-    """Whoever has a write key names events and properties: none of them is to give orders to a terminal."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-
-
-def show(text: str) -> None:
-    console().print(plain(text), markup=False, highlight=False, soft_wrap=True)

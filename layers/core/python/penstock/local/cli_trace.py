@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from penstock.local.cli_hub import control
-from penstock.local.cli_output import AsJson, console, show_json, table
+from penstock.local.cli_output import AsJson, show, show_json, table
 
 Json = dict[str, Any]
 
@@ -30,7 +30,7 @@ def trace(
 
 def show_event(event: Json) -> None:
     when = event["accepted_at"] or f"on {event['day']}, exactly when is not known"
-    console().print(f"{event['source']} accepted it {when}: event {event['index']} of {event['record']}")
+    show(f"{event['source']} accepted it {when}: event {event['index']} of {event['record']}")
     columns = ("destination", "name", "verdict", "why", "tries", "when", "last answer")
     table(columns, [row(each) for each in event["destinations"]])
 

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from penstock.domain.run import decode_run
-from penstock.local.cli_output import console
+from penstock.local.cli_output import json_of, show
 from penstock.local.home import ACCESS_KEY, REGION, SECRET_KEY, Home
 from penstock.local.trouble import Trouble
 
@@ -30,7 +30,7 @@ def tail_sink(sink_url: str, path: str, count: int, from_start: bool, as_json: b
     if not sink_url:
         raise Trouble("no sink is known: it belongs to a local hub")
     for row in bounded(rows_of(sink_url, path, from_start), count):
-        show(json.dumps(row, ensure_ascii=False) if as_json else "{time} {path} {status} {body}".format(**row))
+        show(json_of(row) if as_json else "{time} {path} {status} {body}".format(**row))
 
 
 def rows_of(sink_url: str, path: str, from_start: bool) -> Iterator[dict[str, Any]]:
@@ -57,8 +57,7 @@ def tail_source(home: Home, stream: str, source: str, count: int, as_json: bool)
     if not stream:
         raise Trouble("no hub is running here: a source is watched on the local cloud's stream")
     for event in bounded(events_of(home, stream, source), count):
-        text = json.dumps(event["event"], ensure_ascii=False)
-        show(json.dumps(event, ensure_ascii=False) if as_json else f"{event['receivedAt']} {text}")
+        show(json_of(event) if as_json else f"{event['receivedAt']} {json_of(event['event'])}")
 
 
 def events_of(home: Home, stream: str, source: str) -> Iterator[dict[str, Any]]:
@@ -102,7 +101,3 @@ def events_in(record: bytes, source: str) -> Iterator[dict[str, Any]]:
 
 def bounded(items: Iterator[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
     return islice(items, count) if count else items
-
-
-def show(text: str) -> None:
-    console().print(text, markup=False, highlight=False, soft_wrap=True)
