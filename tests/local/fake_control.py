@@ -33,7 +33,7 @@ class FakeControl:
         self.changes: list[dict[str, Any]] = []
         self.gates: dict[str, dict[str, Any]] = {}
         self.healths: list[dict[str, Any]] = []
-        self.trace: dict[str, Any] = {"events": []}
+        self.trace: dict[str, Any] = {"events": [], "unasked_sources": []}
         self.asked: list[dict[str, str]] = []
         self.meanwhile: Callable[[], None] = lambda: None
         self._made = 0

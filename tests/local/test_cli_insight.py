@@ -88,6 +88,7 @@ def test_a_trace_tells_every_destinations_verdict(hub: Hub, control: FakeControl
         {"id": "dst_2", "name": "Other", "verdict": "filtered", "reason": None, "attempts": None, "at": None},
     ]
     control.trace = {
+        "unasked_sources": ["src_2", "src_3"],
         "events": [
             {
                 "source": "src_1",
@@ -101,7 +102,13 @@ def test_a_trace_tells_every_destinations_verdict(hub: Hub, control: FakeControl
     }
     code, said, _ = run("trace", "a/b?c", "--user", "ada", "--source", "src_1")
     assert (code, control.asked) == (0, [{"message_id": "a/b?c", "user": "ada", "source": "src_1"}])
-    for text in ("src_1 accepted it 2026-11-25T15:59:00.000Z", "discarded", "404 no such [thing]", "filtered"):
+    for text in (
+        "src_1 accepted it 2026-11-25T15:59:00.000Z",
+        "discarded",
+        "404 no such [thing]",
+        "filtered",
+        "src_2, src_3",
+    ):
         assert text in said
     assert json.loads(run("trace", "m", "--user", "ada", "--json")[1]) == control.trace
 

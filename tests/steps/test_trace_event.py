@@ -50,6 +50,7 @@ class World:
     notes: MemoryProgress = field(default_factory=MemoryProgress)
     letters: dict[str, tuple[LetterEntry, Letter]] = field(default_factory=dict)
     looked_at: int = 0
+    look_s: float = 0.0  # that it takes to ask for a page of sources
 
     def __post_init__(self) -> None:
         self.hub.clock.now = BEGIN + LAST
@@ -60,13 +61,15 @@ class World:
         return Ports(self.hub.ledger(), self, self, self.notes, _Letters(self), _Letters(self), self.hub.clock)
 
     def find(self, owners: Sequence[Owner], days: Sequence[str], id_: str) -> Mapping[Owner, Mapping[str, Claims]]:
+        self.hub.clock.now += self.look_s
         return {owner: {day: self.claims.get((owner, day), {}) for day in days} for owner in owners}
 
     def read(
         self, workspace: str, destination: str, begin: str, end: str, page: int | None = None
     ) -> Iterator[Receipt]:
-        assert (workspace, destination) == (WORKSPACE, DESTINATION)
-        for row in sorted((row for row in self.rows if begin <= row.at < end), key=lambda row: row.at):
+        assert workspace == WORKSPACE
+        rows = self.rows if destination == DESTINATION else []
+        for row in sorted((row for row in rows if begin <= row.at < end), key=lambda row: row.at):
             self.looked_at += 1
             yield row
 
@@ -280,6 +283,45 @@ def test_a_message_that_came_again_the_next_day_is_one_event_and_after_days_two(
     world.claim("m", record(9), day="2026-11-21")
     days = [event.day for event in trace_event(WORKSPACE, "m", USER, None, world.ports).events]
     assert days == ["2026-11-21", "2026-11-23"]
+
+
+def more_sources(world: World, count: int) -> list[str]:
+    """By their ids behind the first one."""
+    ids = [f"src_b{number:011d}" for number in range(count)]
+    world.hub.store.commit([Create(source(each)) for each in ids], None)
+    return ids
+
+
+def test_an_event_is_found_whichever_of_many_sources_has_got_it(world: World) -> None:
+    of = more_sources(world, 250)[-1]
+    world.claim("m", record(7), source=of)
+    found = trace_event(WORKSPACE, "m", USER, None, world.ports)
+    assert ([event.source for event in found.events], found.unasked_sources) == ([of], [])
+
+
+def test_sources_that_there_is_no_time_to_ask_are_named_and_nothing_is_said_of_them(world: World) -> None:
+    ids = more_sources(world, 350)
+    world.look_s = step.ASKED_S * 0.6
+    found = trace_event(WORKSPACE, "m", USER, None, world.ports)
+    assert (found.events, found.unasked_sources) == ([], ids[199:])
+    world.claim("m", record(7))
+    found = trace_event(WORKSPACE, "m", USER, None, world.ports)
+    assert ([event.source for event in found.events], found.unasked_sources) == ([SOURCE], ids[199:])
+
+
+def test_every_one_of_many_destinations_is_named_whether_or_not_there_was_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [f"dst_b{number:011d}" for number in range(250)]
+    world.hub.store.commit([Create(destination(id=each)) for each in others], None)
+    world.claim("m", record(7))
+    world.fan_out(1, {record(7): RecordReceipt(1, 0)})
+    told = trace_event(WORKSPACE, "m", USER, None, world.ports).events[0].destinations
+    assert [each.id for each in told] == [DESTINATION, *others]
+    assert {each.reason for each in told[1:]} == {"no_receipt"}
+    monkeypatch.setattr(step, "MOST_S", -1.0)
+    told = trace_event(WORKSPACE, "m", USER, None, world.ports).events[0].destinations
+    assert [(each.id, each.reason) for each in told] == [(each, "out_of_time") for each in (DESTINATION, *others)]
 
 
 def test_a_message_of_another_user_or_source_is_not_there(world: World) -> None:

@@ -66,12 +66,14 @@ class EventTrace(Struct, frozen=True):
 class TraceView(Struct, frozen=True):
     """More than one event where the messageId came again after its window, or from several sources.
 
-    What was left out as a duplicate left no name, and is not among them.
+    What was left out as a duplicate left no name, and is not among them. `unasked_sources` may have got it too: there
+    was no time to look.
     """
 
     message_id: str
     user: str
     events: list[EventTrace]
+    unasked_sources: list[str]
 
 
 class Place(Struct, frozen=True):

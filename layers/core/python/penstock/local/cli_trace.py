@@ -26,6 +26,8 @@ def trace(
         return
     for event in found["events"]:
         show_event(event)
+    if found["unasked_sources"]:
+        show(f"not asked, for want of time (--source asks one): {', '.join(found['unasked_sources'])}")
 
 
 def show_event(event: Json) -> None:

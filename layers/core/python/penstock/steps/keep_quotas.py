@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Protocol
 
 import msgspec
 
 from penstock.domain import audit, quotas, sources, turns
 from penstock.domain.config import Change, Create, Steps
-from penstock.domain.paging import Window
 from penstock.domain.quotas import LOOK_BACK_S, WINDOW_S, Limits, NewQuota, Quota, QuotaView, Used
 from penstock.domain.sources import Source
 from penstock.domain.tokens import Caller
@@ -24,7 +24,6 @@ from penstock.steps.record import Ledger, settled
 
 GATEKEEPER = "gatekeeper"
 MOST_SOURCES = 1_000
-PAGE = 100
 
 
 class Usage(Protocol):
@@ -132,18 +131,6 @@ def view(ledger: Ledger, workspace_id: str, limits: Limits, usage: Usage) -> Quo
     used = usage.read(workspace_id, now - LOOK_BACK_S)
     found = [
         quotas.usage(source, used, limits, now, audit.iso(source.turns_at) if source.turn else None)
-        for source in _sources(ledger, workspace_id)
+        for source in islice(chain.from_iterable(ledger.pages(Source, workspace_id)), MOST_SOURCES)
     ]
     return QuotaView(limits.workspace, quotas.rate_of(used, now), found)
-
-
-def _sources(ledger: Ledger, workspace_id: str) -> list[Source]:
-    found: list[Source] = []
-    after = None
-    while len(found) < MOST_SOURCES:
-        page = ledger.store.page(Source, workspace_id, Window(PAGE, after))[:PAGE]
-        found += page
-        if len(page) < PAGE:
-            break
-        after = page[-1].id
-    return found

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from penstock.domain import audit
 from penstock.domain.audit import Entry
 from penstock.domain.config import Item, Step, Steps
-from penstock.domain.paging import Window, cut
+from penstock.domain.paging import MOST, Window, cut
 from penstock.domain.tokens import Caller
 from penstock.errors import Conflict, NotFound
 
@@ -56,6 +56,16 @@ class Ledger:
 
     def page(self, kind: type[I], workspace_id: str, window: Window) -> tuple[Sequence[I], str | None]:
         return cut(self.store.page(kind, workspace_id, window), window, kind.kind, workspace_id)
+
+    def pages(self, kind: type[I], workspace_id: str) -> Iterator[list[I]]:
+        """All of a kind by id, page by page; the last one may be empty."""
+        after = None
+        while True:
+            found = self.store.page(kind, workspace_id, Window(MOST, after))
+            yield found[:MOST]
+            if len(found) <= MOST:
+                return
+            after = found[MOST - 1].id
 
     def entries(self, workspace_id: str, window: Window) -> tuple[Sequence[Entry], str | None]:
         return cut(self.store.entries(workspace_id, window), window, "audit", workspace_id)

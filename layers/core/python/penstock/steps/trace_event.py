@@ -6,10 +6,10 @@ a shard are in order; it says which job the event went into. What became of that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple, Protocol
 
 from penstock.domain import dedup, trace
@@ -20,7 +20,6 @@ from penstock.domain.destinations import Destination
 from penstock.domain.job import group_of
 from penstock.domain.letter_index import LetterEntry
 from penstock.domain.letters import Letter, place_of
-from penstock.domain.paging import Window
 from penstock.domain.progress import Progress
 from penstock.domain.sources import Source
 from penstock.domain.trace import DestinationTrace, EventTrace, Held, Place, TraceView
@@ -28,8 +27,8 @@ from penstock.errors import NotFound
 from penstock.steps.record import Ledger
 
 DAYS = 15  # for which claims and receipts are kept
-MOST_OF_A_KIND = 100  # sources and destinations of the workspace
-MOST_S = 15.0
+ASKED_S = 8.0  # for which sources are asked, a hundred at a time
+MOST_S = 15.0  # for which destinations are; both together and the rest are done before the function's time-out
 PROBED, PAGE = 300, 100  # receipts that are looked at to learn how far the stream was at a moment, and at once
 NEAR_S = 60.0
 ASIDE_S = 600.0  # by which records of a shard may be out of order: a batch that is replayed
@@ -90,25 +89,42 @@ class _Found(NamedTuple):
 
 def trace_event(workspace: str, message_id: str, user: str, source: str | None, ports: Ports) -> TraceView:
     """Raises `NotFound` for what no source of the workspace has got from this user, and `StoreUnavailable`."""
-    sources = _sources(workspace, source, ports.ledger)
-    owners = [Owner(workspace, each, group_of(each, user)) for each in sources]
+    found, unasked = _found(workspace, message_id, user, _sources(workspace, source, ports.ledger), ports)
+    if not found and not unasked:
+        raise NotFound("message_not_found", "no source has got such an event from this user in the last 15 days")
+    until = ports.clock() + MOST_S
+    destinations = list(chain.from_iterable(ports.ledger.pages(Destination, workspace))) if found else []
+    traced = [_event(message_id, of, each, destinations, until, ports) for of, each in found]
+    return TraceView(message_id, user, traced, unasked)
+
+
+def _sources(workspace: str, source: str | None, ledger: Ledger) -> Iterator[list[str]]:
+    """The one that is named, else all of the workspace, page by page."""
+    if source is not None:
+        yield [ledger.get(Source, workspace, source).id]
+        return
+    for page in ledger.pages(Source, workspace):
+        yield [each.id for each in page]
+
+
+def _found(
+    workspace: str, message_id: str, user: str, sources: Iterable[Sequence[str]], ports: Ports
+) -> tuple[list[tuple[str, Held]], list[str]]:
+    """The events by their sources, and the sources that there was no time to ask."""
     now = datetime.fromtimestamp(ports.clock(), UTC)
     days = [(now - timedelta(days=back)).date().isoformat() for back in range(-1, DAYS + 1)]
     id_ = dedup.short_hash(message_id)
-    claims = ports.claims.find(owners, days, id_)
-    found = [(owner.source, each) for owner in owners for each in trace.held(claims.get(owner, {}), id_)]
-    if not found:
-        raise NotFound("message_not_found", "no source has got such an event from this user in the last 15 days")
-    until = ports.clock() + MOST_S
-    destinations = ports.ledger.store.page(Destination, workspace, Window(MOST_OF_A_KIND))
-    traced = [_event(message_id, of, each, destinations, until, ports) for of, each in found]
-    return TraceView(message_id, user, traced)
-
-
-def _sources(workspace: str, source: str | None, ledger: Ledger) -> list[str]:
-    if source is not None:
-        return [ledger.get(Source, workspace, source).id]
-    return [each.id for each in ledger.store.page(Source, workspace, Window(MOST_OF_A_KIND))]
+    until = ports.clock() + ASKED_S
+    found: list[tuple[str, Held]] = []
+    unasked: list[str] = []
+    for page in sources:
+        if ports.clock() > until:
+            unasked += page
+            continue
+        owners = [Owner(workspace, each, group_of(each, user)) for each in page]
+        claims = ports.claims.find(owners, days, id_)
+        found += [(owner.source, each) for owner in owners for each in trace.held(claims.get(owner, {}), id_)]
+    return found, unasked
 
 
 def _event(
