@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +116,43 @@ def test_more_jobs_than_one_call_carries_are_all_there(overflow: Any) -> None:
     assert numbers(overflow.stored(LANE, 100, ANY_SIZE)) == list(range(60))
     assert overflow.count(WORKSPACE, DESTINATION, 100) == 60
     assert overflow.count(WORKSPACE, DESTINATION, 45) == 45
+
+
+def test_what_a_destination_has_in_all_of_its_lanes_is_counted_and_nothing_else(overflow: Any) -> None:
+    lanes = [LANE._replace(group=f"group-{number}") for number in range(20)]
+    others = [LANE._replace(workspace="ws_bbbbbbbbbbbb"), LANE._replace(destination=f"{DESTINATION}-import")]
+    for lane in (*lanes, *others):
+        overflow.open(lane, ADA)
+        overflow.append(lane, jobs(1, 2))
+        overflow.park(lane, 5_000, jobs(3))
+        overflow.park(lane, 6_000, jobs(4))
+    assert overflow.count(WORKSPACE, DESTINATION, 100) == 80
+    overflow.remove(lanes[0], [parked_place(6_000, 2), parked_place(5_000, 1)])
+    overflow.release(lanes[1], overflow.state(lanes[1]))
+    assert [overflow.count(WORKSPACE, DESTINATION, most) for most in (100, 20, 10)] == [74, 20, 10]
+    assert len(overflow.lanes(WORKSPACE, DESTINATION, 100)) == 19
+    assert overflow.count(WORKSPACE, f"{DESTINATION}-import", 100) == 4
+    assert overflow.count(WORKSPACE, "dst_nobody", 100) == 0
+
+
+def test_jobs_are_counted_without_being_read() -> None:
+    """DynamoDB reads whole items, whatever is asked of them: ten thousand large jobs would be two gigabytes."""
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        table(client).open(LANE, ADA)
+        table(client).append(LANE, [Job(f"job-{number}", secrets.token_hex(100_000)) for number in range(20)])
+        read: list[dict[str, Any]] = []
+
+        class Reading:
+            def query(self, **request: Any) -> Any:
+                assert "IndexName" in request
+                answer = client.query(**request)
+                read.extend(answer["Items"])
+                return answer
+
+        assert table(Reading()).count(WORKSPACE, DESTINATION, 100) == 20
+        assert len(read) == 21 and not [item for item in read if "body" in item]
 
 
 def test_what_comes_again_of_late_is_stored_once_and_holds_up_nothing(overflow: Any) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock import tables
 from penstock.adapters.aws_errors import ask_if
-from penstock.adapters.overflow_table_items import IS_THERE, LANE, Item, Items, key, number
+from penstock.adapters.overflow_table_items import IS_THERE, LANE, Item, Items, key, number, part_of
 from penstock.adapters.overflow_table_turns import Turns
 from penstock.domain.dedup import Owner
 from penstock.domain.overflow import (
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 KEPT = "SET expires_at = :expires"
 APPENDED, PARKED = "tail", "parked"  # a lane's counters: how many numbers each has handed out
 WHOLE = {APPENDED: "tail_whole", PARKED: "parked_whole"}  # up to which of them all are stored
-LANES_COUNTED = 1_000
 
 
 class Job(Protocol):
@@ -153,11 +152,15 @@ class OverflowTable:
         return list(fitting(map(_stored, islice(jobs, most)), largest))
 
     def count(self, workspace: str, destination: str, most: int) -> int:
-        """Jobs of a destination that are in the overflow, as far as `most`."""
-        found = 0
-        for lane in self.lanes(workspace, destination, LANES_COUNTED):
-            found += len(self._places(lane, most - found))
-        return found
+        """Jobs of a destination that are in the overflow, as far as `most`, as of a moment ago.
+
+        Not those that a lane has left behind which was given up, unless there are as many lanes as are asked for.
+        """
+        lanes = set(self.lanes(workspace, destination, most))
+        if not lanes:
+            return 0
+        waiting = self._items.waiting(workspace, destination)
+        return sum(1 for _ in islice((lane for lane in waiting if lane in lanes or len(lanes) == most), most))
 
     def remove(self, lane: LaneKey, places: Sequence[str]) -> None:
         """Forget jobs that the queue has."""
@@ -228,8 +231,8 @@ class OverflowTable:
             raise StoreUnavailable("DynamoDB: somebody else is storing jobs of a lane, or it was given up")
 
     def _put(self, lane: LaneKey, jobs: Sequence[tuple[str, Job]]) -> None:
-        expires = {"expires_at": self._expiry()}
-        self._items.put([key(lane, place) | _content(job) | expires for place, job in jobs])
+        rest = {"expires_at": self._expiry(), **part_of(lane)}
+        self._items.put([key(lane, place) | _content(job) | rest for place, job in jobs])
 
     def _places(self, lane: LaneKey, most: int, after: str | None = None) -> list[str]:
         return [item["sk"]["S"] for item in islice(self._items.jobs(lane, "sk", after), most)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +19,7 @@ Item: TypeAlias = dict[str, Any]
 LANE = "lane"  # sort key of a lane's own item
 FIRST, LAST, BEHIND = "0", "1~", "~"  # what the places of jobs lie between; what makes of one the next one's bound
 IS_THERE = "attribute_exists(sk)"
+PARTS = 8  # of the index that a destination's jobs are in: writes to one are bounded
 MOST_WRITES = 25  # that DynamoDB takes in one call
 TRIES = 4
 
@@ -59,7 +61,18 @@ class Items:
             "ExpressionAttributeNames": {"#of": "of", "#owner": "owner"},
             "ExpressionAttributeValues": {":of": {"S": of}, ":after": {"S": f"{of}#{after}"}} | more.pop("values", {}),
         }
-        return (LaneKey(*item["owner"]["S"].split("#")) for item in self._pages(request | more))
+        return map(_lane_in, self._pages(request | more))
+
+    def waiting(self, workspace: str, destination: str) -> Iterator[LaneKey]:
+        """The lane of each job of a destination, as of a moment ago: by the index, which has no job's body."""
+        for part in range(PARTS):
+            request = {
+                "IndexName": tables.OVERFLOW_BY_DESTINATION,
+                "KeyConditionExpression": "#of = :of",
+                "ExpressionAttributeNames": {"#of": "of"},
+                "ExpressionAttributeValues": {":of": _part(workspace, destination, part)},
+            }
+            yield from map(_lane_in, self._pages(request))
 
     def update(
         self,
@@ -128,6 +141,19 @@ class Items:
 def key(lane: LaneKey, sort_key: str) -> Item:
     owner = f"{tables.owner(lane.workspace, lane.destination)}#{lane.group}"
     return {"owner": {"S": owner}, "sk": {"S": sort_key}}
+
+
+def part_of(lane: LaneKey) -> Item:
+    """What the index knows a lane's jobs by; its own item it knows by the destination alone."""
+    return {"of": _part(lane.workspace, lane.destination, zlib.crc32(lane.group.encode()) % PARTS)}
+
+
+def _lane_in(item: Item) -> LaneKey:
+    return LaneKey(*item["owner"]["S"].split("#"))
+
+
+def _part(workspace: str, destination: str, part: int) -> dict[str, str]:
+    return {"S": f"{tables.owner(workspace, destination)}#{part}"}
 
 
 def number(value: float) -> dict[str, str]:

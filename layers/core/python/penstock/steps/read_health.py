@@ -22,7 +22,7 @@ FIRST, LAST = "0", ":"  # before and after every time
 MOST_RECEIPTS = 20_000  # that one call reads; it always ends at the end of a minute
 MOST_S = 10.0
 NAMED_FOR_S = 20 * 3_600.0  # less than digests are kept
-MOST_COUNTED = 10_000  # jobs outside the queue: each is read for it
+MOST_COUNTED = 10_000  # jobs outside the queue
 
 
 class Receipts(Protocol):
