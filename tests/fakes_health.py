@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from penstock.domain.alerts import AlertState, Key, Turn
 from penstock.domain.minutes import Minute, Total
-from penstock.domain.named import Digests
+from penstock.domain.named import Packed, latest
 from penstock.domain.rounds import Round
 from penstock.errors import StoreChanged
 
@@ -31,9 +31,10 @@ class MemoryMinutes:
             if begin <= at < end:
                 yield Minute(at, found[at].figures)
 
-    def digests(self, workspace: str, destination: str, begin: str, end: str) -> dict[str, Digests]:
+    def digests(self, workspace: str, destination: str, begin: str, end: str, most: int) -> dict[str, Packed]:
         found = self.kept.get((workspace, destination), {})
-        return {at: minute.digests for at, minute in found.items() if begin <= at < end and minute.digests}
+        named = {at: minute.digests for at, minute in found.items() if begin <= at < end and minute.digests}
+        return latest(named, most)
 
     def fits(self, minutes: Sequence[Minute]) -> bool:
         return len(minutes) <= self.most

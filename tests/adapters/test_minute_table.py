@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
-from penstock.adapters.minute_table import DIGESTS_PER_ITEM, MOST_DIGESTS, MinuteTable
+from penstock.adapters.minute_table import BYTES_PER_ITEM, MOST_DIGESTS, MinuteTable
 from penstock.adapters.receipts import ReceiptTable
 from penstock.domain.books import Cause, FanoutReceipt, RecordReceipt
 from penstock.domain.minutes import Figures, Minute, Total
@@ -35,8 +35,8 @@ FIGURES = Figures(
 )
 
 
-def digests(count: int) -> frozenset[bytes]:
-    return frozenset(number.to_bytes(DIGEST_BYTES, "big") for number in range(count))
+def digests(count: int) -> bytes:
+    return b"".join(number.to_bytes(DIGEST_BYTES, "big") for number in range(count))
 
 
 ONE = Minute("2026-11-23T16:00", FIGURES, digests(3))
@@ -82,7 +82,15 @@ def test_minutes_and_their_total_are_read_as_they_were_put(minutes: Any) -> None
     assert list(minutes.minutes(*OF, "0", ":", newest_first=True)) == [bare(TWO), bare(ONE)]
     assert list(minutes.minutes(*OF, ONE.at, TWO.at)) == [bare(ONE)]
     assert list(minutes.minutes(*OF, TWO.at, ":")) == [bare(TWO)]
-    assert dict(minutes.digests(*OF, ONE.at, TWO.at)) == {ONE.at: ONE.digests}
+    assert dict(minutes.digests(*OF, ONE.at, TWO.at, 9)) == {ONE.at: ONE.digests}
+
+
+def test_of_what_was_named_the_last_is_read_and_no_more_than_asked_for(minutes: Any) -> None:
+    minutes.roll(*OF, Total(), SECOND, [ONE, TWO])
+    both = {ONE.at: ONE.digests, TWO.at: TWO.digests}
+    assert dict(minutes.digests(*OF, "0", ":", 4)) == both
+    assert dict(minutes.digests(*OF, "0", ":", 3)) == {TWO.at: TWO.digests}
+    assert dict(minutes.digests(*OF, ONE.at, TWO.at, 1)) == {ONE.at: ONE.digests}
 
 
 def test_who_counted_from_an_older_total_changes_nothing(minutes: Any) -> None:
@@ -99,7 +107,7 @@ def test_no_destination_reads_anothers_minutes(minutes: Any) -> None:
     for other in (("ws_bbbbbbbbbbbb", DESTINATION), (WORKSPACE, "dst_bbbbbbbbbbbb")):
         assert minutes.total(*other) == Total()
         assert list(minutes.minutes(*other, "0", ":")) == []
-        assert dict(minutes.digests(*other, ONE.at, TWO.at)) == {}
+        assert dict(minutes.digests(*other, ONE.at, TWO.at, 9)) == {}
 
 
 def test_receipts_and_minutes_do_not_take_each_other_for_their_own(tables: None) -> None:
@@ -117,8 +125,9 @@ def test_the_fullest_minute_goes_into_one_transaction(tables: None) -> None:
     full = Minute(ONE.at, FIGURES, digests(MOST_DIGESTS + 5))
     assert not minute_table().fits([full, full])
     minute_table().roll(*OF, Total(), FIRST, [full])
-    kept = minute_table().digests(*OF, ONE.at, TWO.at)[ONE.at]
-    assert len(kept) == MOST_DIGESTS > DIGESTS_PER_ITEM
+    kept = minute_table().digests(*OF, ONE.at, TWO.at, 2 * MOST_DIGESTS)[ONE.at]
+    assert kept == digests(MOST_DIGESTS)
+    assert len(kept) > BYTES_PER_ITEM
 
 
 def test_so_many_quiet_minutes_fit_at_once_and_no_more() -> None:
@@ -158,7 +167,7 @@ def test_a_store_that_does_not_answer_is_unavailable_and_not_changed(trouble: Ex
     calls = [
         lambda: table.total(*OF),
         lambda: list(table.minutes(*OF, "0", ":")),
-        lambda: table.digests(*OF, "0", ":"),
+        lambda: table.digests(*OF, "0", ":", 1),
         lambda: table.roll(*OF, Total(), FIRST, [ONE]),
     ]
     for call in calls:

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from penstock import tables
 from penstock.adapters.aws_errors import asking_dynamodb, is_cancelled
 from penstock.domain.minutes import Figures, Minute, Total
-from penstock.domain.named import DIGEST_BYTES, Digests
+from penstock.domain.named import DIGEST_BYTES, Packed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,7 +24,7 @@ KEPT_S = 15 * 86_400
 DIGESTS_KEPT_S = 86_400
 BESIDE = "#minutes"
 TOTAL, MINUTE, DIGESTS = "total", "minute#", "named#"
-DIGESTS_PER_ITEM = 300_000 // DIGEST_BYTES
+BYTES_PER_ITEM = 300_000  # of digests, whole ones
 MOST_DIGESTS = 400_000  # of one minute; what is said again of the rest counts twice
 MOST_ITEMS = 100  # of a transaction
 MOST_BYTES = 3_000_000  # likewise, below its 4 MB
@@ -60,12 +60,17 @@ class MinuteTable:
             if at != end:
                 yield Minute(at, _figures(item["figures"]["S"]))
 
-    def digests(self, workspace: str, destination: str, begin: str, end: str) -> dict[str, Digests]:
-        """By minute, what was named in them. Raises `StoreUnavailable`."""
-        found: dict[str, Digests] = {}
-        for item in self._items(workspace, destination, DIGESTS + begin, DIGESTS + end):
+    def digests(self, workspace: str, destination: str, begin: str, end: str, most: int) -> dict[str, Packed]:
+        """By minute, what was named in them: of the last of them, so many digests. Raises `StoreUnavailable`."""
+        found: dict[str, Packed] = {}
+        left = most
+        for item in self._items(workspace, destination, DIGESTS + begin, DIGESTS + end, newest_first=True):
             _, at, _ = item["sk"]["S"].split("#")
-            found[at] = found.get(at, frozenset()) | _unpacked(item["digests"]["B"])
+            part = item["digests"]["B"]
+            left -= len(part) // DIGEST_BYTES
+            if found and left < 0:
+                break
+            found[at] = part + found.get(at, b"")
         return found
 
     def roll(self, workspace: str, destination: str, before: Total, after: Total, minutes: Sequence[Minute]) -> None:
@@ -79,13 +84,13 @@ class MinuteTable:
 
     def fits(self, minutes: Sequence[Minute]) -> bool:
         """Whether so many minutes go into one transaction."""
-        items = sum(2 + len(minute.digests) // DIGESTS_PER_ITEM for minute in minutes)
-        size = sum(DIGEST_BYTES * len(minute.digests) + len(_encoded(minute.figures).encode()) for minute in minutes)
+        items = sum(2 + len(minute.digests) // BYTES_PER_ITEM for minute in minutes)
+        size = sum(len(minute.digests) + len(_encoded(minute.figures).encode()) for minute in minutes)
         return items < MOST_ITEMS and size < MOST_BYTES
 
     def _puts(self, owner: str, minute: Minute) -> Iterator[dict[str, Any]]:
         yield self._put(owner, MINUTE + minute.at, {"figures": {"S": _encoded(minute.figures)}}, KEPT_S)
-        for number, part in enumerate(_packed(minute.digests)):
+        for number, part in enumerate(_parts(minute.digests)):
             yield self._put(owner, f"{DIGESTS}{minute.at}#{number}", {"digests": {"B": part}}, DIGESTS_KEPT_S)
 
     def _put(self, owner: str, sort_key: str, row: Mapping[str, Any], kept_s: int) -> dict[str, Any]:
@@ -159,10 +164,6 @@ def _encoded(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _packed(digests: Digests) -> list[bytes]:
-    ordered = sorted(digests)[:MOST_DIGESTS]
-    return [b"".join(ordered[first : first + DIGESTS_PER_ITEM]) for first in range(0, len(ordered), DIGESTS_PER_ITEM)]
-
-
-def _unpacked(packed: bytes) -> Digests:
-    return frozenset(packed[first : first + DIGEST_BYTES] for first in range(0, len(packed), DIGEST_BYTES))
+def _parts(digests: Packed) -> list[Packed]:
+    most = digests[: MOST_DIGESTS * DIGEST_BYTES]
+    return [most[first : first + BYTES_PER_ITEM] for first in range(0, len(most), BYTES_PER_ITEM)]

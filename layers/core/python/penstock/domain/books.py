@@ -152,6 +152,31 @@ def _code(number: int) -> str:
     return _LETTERS[number] if number < len(_LETTERS) else chr(0x100 + number)
 
 
+def names_in(receipts: Iterable[Receipt]) -> set[str]:
+    """The records that receipts tell of, and the jobs that come of none."""
+    names: set[str] = set()
+    for receipt in receipts:
+        names |= receipt.records.keys() if isinstance(receipt, FanoutReceipt) else {_name(job) for job in receipt.jobs}
+    return names
+
+
+def about(names: Set[str], receipt: Receipt) -> Receipt | None:
+    """What a receipt tells of these, as far as the books go; None if nothing."""
+    if isinstance(receipt, FanoutReceipt):
+        records = {record_id: counts for record_id, counts in receipt.records.items() if record_id in names}
+        return FanoutReceipt(receipt.at, records) if records else None
+    jobs: dict[str, Any] = {job_id: job for job_id, job in receipt.jobs.items() if _name(job_id) in names}
+    if not jobs:
+        return None
+    if isinstance(receipt, CreatedReceipt):
+        return CreatedReceipt(receipt.at, jobs)
+    return DeliverReceipt(receipt.at, jobs, receipt.reasons)
+
+
+def _name(job_id: str) -> str:
+    return record_of(job_id) or job_id
+
+
 def add_up(receipts: Iterable[Receipt], is_proof: Callable[[str, str], bool] | None = None) -> Books:
     """The books of one destination from all its receipts, in any order and however often repeated.
 

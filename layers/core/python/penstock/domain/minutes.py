@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from penstock.domain.books import Books, Cause, DeliverReceipt, Receipt, add_up
-from penstock.domain.named import Digests, proves_its_creation
+from penstock.domain.books import Books, Cause, DeliverReceipt, Receipt, about, add_up, names_in
+from penstock.domain.named import Packed, proves_its_creation
 from penstock.domain.timestamps import instant
 
 LOOKED_BACK = timedelta(hours=1)
@@ -74,7 +74,7 @@ class Minute(Struct, frozen=True):
 
     at: str
     figures: Figures
-    digests: Digests = frozenset()
+    digests: Packed = b""
 
 
 class Total(Struct, frozen=True):
@@ -123,8 +123,13 @@ def settled_before(now: datetime) -> str:
 
 
 def counted(receipts: Iterable[Receipt], before: Iterable[Receipt]) -> Figures:
-    """What a minute's receipts add to those before, of which `before` has all that name the same records or jobs."""
-    these, those = list(receipts), list(before)
+    """What a minute's receipts add to those before, of which `before` has all that name the same records or jobs.
+
+    Nothing else of those is kept: what only they tell of is the same with this minute and without it.
+    """
+    these = list(receipts)
+    names = names_in(these)
+    those = [theirs for receipt in before if (theirs := about(names, receipt)) is not None]
     both, known = add_up([*those, *these], proves_its_creation), add_up(those, proves_its_creation)
     counts = _difference(both, known)
     for receipt in these:

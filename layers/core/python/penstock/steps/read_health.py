@@ -15,12 +15,14 @@ from penstock.domain.destinations import Destination, import_name
 from penstock.domain.gate import Gate
 from penstock.domain.health import HealthView, RateView
 from penstock.domain.minutes import LOOKED_BACK, Figures, Minute, Total
-from penstock.domain.named import Digests, Named, named
+from penstock.domain.named import Packed, latest, named
 from penstock.errors import QueueGone, StoreChanged
 
 FIRST, LAST = "0", ":"  # before and after every time
 MOST_RECEIPTS = 20_000  # that one call reads; it always ends at the end of a minute
 MOST_S = 10.0
+MOST_NAMED = 7_000_000  # digests that are looked through: what 650 runs a second name in an hour
+MOST_BEFORE = 100_000  # receipts of earlier minutes that are read for one
 NAMED_FOR_S = 20 * 3_600.0  # less than digests are kept
 MOST_COUNTED = 10_000  # jobs outside the queue
 
@@ -40,7 +42,8 @@ class Minutes(Protocol):
     ) -> Iterator[Minute]:
         """From one minute up to before another."""
 
-    def digests(self, workspace: str, destination: str, begin: str, end: str) -> Mapping[str, Digests]: ...
+    def digests(self, workspace: str, destination: str, begin: str, end: str, most: int) -> Mapping[str, Packed]:
+        """Those of the last minutes, so many at most."""
 
     def fits(self, minutes: Sequence[Minute]) -> bool:
         """Whether so many can be put at once."""
@@ -123,6 +126,7 @@ def roll_forward(workspace: str, destination: str, books: Books, before: str | N
         theirs = list(group)
         read += len(theirs)
         counter.count(minute, theirs)
+        del theirs  # before the next minute's are read
     counter.keep()
     return Standing(counter.total, tuple(counter.done), True)
 
@@ -140,19 +144,18 @@ class _Counter:
     keeps_minutes: bool
     done: list[Minute] = field(default_factory=list)
     unkept: list[Minute] = field(default_factory=list)
-    named: dict[str, Digests] | None = None
+    named: dict[str, Packed] | None = None
     may_keep: bool = True
     settled: Total | None = None
 
     def count(self, minute: str, receipts: Sequence[Receipt]) -> None:
-        mine = named(receipts)
-        before = chain.from_iterable(self._receipts_of(each) for each in self._suspects(minute, mine))
-        found = Minute(minute, minutes.counted(receipts, before), mine.digests)
+        suspects, digests = self._suspects(minute, receipts)
+        before = chain.from_iterable(self._receipts_of(each) for each in reversed(suspects))
+        found = Minute(minute, minutes.counted(receipts, islice(before, MOST_BEFORE)), digests)
         if self.unkept and not self.books.minutes.fits([*self.unkept, found]):
             self.keep()
         self.total = self.total.plus(found, receipts)
-        self.done.append(found)
-        self._known()[minute] = mine.digests
+        self.done.append(Minute(minute, found.figures))
         if minute < minutes.settled_before(self.now):
             self.unkept.append(found)
             self.settled = self.total
@@ -169,25 +172,26 @@ class _Counter:
             self.may_keep = False
         self.unkept = []
 
-    def _suspects(self, minute: str, mine: Named) -> list[str]:
-        """The minutes before whose receipts may name what this one's name."""
+    def _suspects(self, minute: str, receipts: Sequence[Receipt]) -> tuple[list[str], Packed]:
+        """The minutes before whose receipts may name what this one's name, and what that is."""
         begin = minutes.moved(minute, -LOOKED_BACK)
-        if self.named is None:
-            self.named = self._named_before(begin, minute)
-        self.named = {at: theirs for at, theirs in self.named.items() if at >= begin}
-        return mine.among(self.named)
+        known = self._named_before(begin, minute) if self.named is None else self.named
+        known = {at: theirs for at, theirs in known.items() if at >= begin}
+        mine = named(receipts)
+        suspects = mine.among(known)
+        self.named = latest(known | {minute: mine.digests}, MOST_NAMED)
+        return suspects, mine.digests
 
-    def _named_before(self, begin: str, minute: str) -> dict[str, Digests]:
+    def _named_before(self, begin: str, minute: str) -> Mapping[str, Packed]:
         """By the digests that were kept; what is too old for those is named by its receipts."""
+        of = self.workspace, self.destination
         if minute > minutes.in_minutes(self.now - timedelta(seconds=NAMED_FOR_S)):
-            return dict(self.books.minutes.digests(self.workspace, self.destination, begin, minute))
-        receipts = self.books.receipts.read(self.workspace, self.destination, begin, minute)
-        by_minute = groupby(receipts, key=lambda receipt: minutes.minute_of(receipt.at))
-        return {at: named(theirs).digests for at, theirs in by_minute}
-
-    def _known(self) -> dict[str, Digests]:
-        assert self.named is not None
-        return self.named
+            return self.books.minutes.digests(*of, begin, minute, MOST_NAMED)
+        receipts = self.books.receipts.read(*of, begin, minute)
+        found: dict[str, Packed] = {}
+        for at, theirs in groupby(receipts, key=lambda receipt: minutes.minute_of(receipt.at)):
+            found = latest(found | {at: named(theirs).digests}, MOST_NAMED)
+        return found
 
     def _receipts_of(self, minute: str) -> Iterable[Receipt]:
         return self.books.receipts.read(self.workspace, self.destination, minute, minutes.after(minute))
