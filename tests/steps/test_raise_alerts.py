@@ -26,7 +26,7 @@ from tests.builders_pipeline import DESTINATION, WORKSPACE
 from tests.fakes_control import Hub
 from tests.fakes_health import MemoryAlerts, MemoryMinutes
 from tests.fakes_overflow import MemoryOverflow
-from tests.fakes_pipeline import MemoryReceipts
+from tests.fakes_pipeline import Clock, MemoryReceipts
 from tests.steps.test_trace_event import destination
 
 TOPICS = "arn:aws:sns:us-east-1:123456789012:penstock-test-alerts-"
@@ -36,6 +36,22 @@ URL = "https://example.com/alert"
 
 class Crash(BaseException):
     """The Lambda is gone: nothing of ours catches this."""
+
+
+@dataclass
+class Room:
+    """Where one has to wait for a while if others are in it."""
+
+    clock: Clock
+    waits_s: float = 0.0
+    inside: int = 0
+
+    def __enter__(self) -> None:
+        self.clock.now += self.waits_s
+        self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.inside -= 1
 
 
 @dataclass
@@ -52,9 +68,11 @@ class World:
     chores: list[Chore] = field(default_factory=list)
     hangs_s: float = 0.0
     crash: bool = False
+    room: Room = field(init=False)
 
     def __post_init__(self) -> None:
         self.watched = MemoryAlerts(self.hub.clock)
+        self.room = Room(self.hub.clock)
         self.hub.store.commit([Create(destination())], None)
 
     @property
@@ -65,9 +83,10 @@ class World:
     def ports(self) -> Ports:
         books = read_health.Books(self.receipts, self.minutes, self.hub.clock)  # type: ignore[arg-type]
         health = read_health.Ports(books, self, MemoryOverflow(self.hub.clock), self, self)
-        return Ports(self.watched, self.hub.store, health, self, self, self, self.hub.clock)
+        return Ports(self.watched, self.hub.store, health, self, self, self, self.hub.clock, self.room)
 
     def waiting(self, queue_url: str) -> int:
+        assert self.room.inside == 1
         if self.jobs < 0:
             raise QueueUnavailable("SQS")
         return self.jobs
@@ -79,6 +98,7 @@ class World:
         return RateView(None, None)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        assert not self.room.inside
         notice = msgspec.json.decode(body)
         assert headers["Idempotency-Key"] == notice["id"]
         self.told.append(notice | {"to": url})
@@ -240,6 +260,15 @@ def test_what_nobody_has_counted_of_late_is_caught_up_with_before_it_is_judged(b
     for number in range(4):
         behind.deliver(f"r-60-{number}-0", "http_400")
     assert [kind for _ in range(3) for kind, _ in behind.pass_minute()] == ["alert.raised"]
+
+
+def test_what_finds_no_room_before_its_lanes_time_is_over_is_measured_at_its_next_turn(world: World) -> None:
+    world.make()
+    world.gate = closed(Gate(), "failing", world.hub.clock())
+    world.room.waits_s = LANE_S + 1
+    assert world.pass_minute() == []
+    world.room.waits_s = LANE_S / 2
+    assert [kind for kind, _ in world.pass_minute()] == ["alert.raised"]
 
 
 def test_what_is_counted_to_long_ago_says_nothing_of_now(behind: World) -> None:

@@ -9,7 +9,7 @@ marked told after: a crash between repeats the notice, under the same id.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -75,7 +75,7 @@ class Topics(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """`clock` gives epoch seconds."""
+    """`clock` gives epoch seconds; `room` is entered to measure, and lets in as many at once as there is memory for."""
 
     watched: Watched
     store: Store
@@ -84,6 +84,7 @@ class Ports:
     topics: Topics
     chores: Chores
     clock: Callable[[], float]
+    room: AbstractContextManager[object]
 
 
 class Told(NamedTuple):
@@ -143,6 +144,8 @@ def _looked_at(turn: Turn, read: dict[int, Reading], until: float, ports: Ports)
     if not alert.enabled:
         return None
     reading = read.get(alert.window_minutes) or _reading(item, alert.window_minutes, until, ports)
+    if reading is None:
+        return None  # its turn comes again in a minute
     read[alert.window_minutes] = reading
     if alert.metric != "gate" and _is_stale(reading):
         return None
@@ -152,17 +155,22 @@ def _looked_at(turn: Turn, read: dict[int, Reading], until: float, ports: Ports)
     return _told(turn, alert, item, after, ports) if after.is_to_be_told else None
 
 
-def _reading(item: Destination, minutes: int, until: float, ports: Ports) -> Reading:
+def _reading(item: Destination, minutes: int, until: float, ports: Ports) -> Reading | None:
     """As of the last minutes that are counted; those of a destination that brings more at once than is counted in one
     call are some minutes old. What nobody has asked for of late is caught up with, as far as there is time.
+
+    None where there was no room before all time was over.
     """
-    found = read_health.read(item, minutes, ports.health, as_counted=True)
-    while found.counted_to < found.now - SETTLED_AFTER_S and ports.clock() <= until:
-        reached = found.counted_to
+    with ports.room:
+        if ports.clock() > until:
+            return None
         found = read_health.read(item, minutes, ports.health, as_counted=True)
-        if found.counted_to == reached:  # somebody else counts
-            break
-    return found
+        while found.counted_to < found.now - SETTLED_AFTER_S and ports.clock() <= until:
+            reached = found.counted_to
+            found = read_health.read(item, minutes, ports.health, as_counted=True)
+            if found.counted_to == reached:  # somebody else counts
+                break
+        return found
 
 
 def _is_stale(reading: Reading) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import BoundedSemaphore
 from typing import Any, Protocol
 
 from penstock.adapters.alert_table import AlertTable
@@ -29,6 +30,7 @@ from penstock.steps.keep_alerts import AlertWorks
 from penstock.steps.record import Ledger
 
 NOTICE_TIMEOUT_S = 5.0
+MEASURED_AT_ONCE = 2  # destinations, each in as much as a quarter of a function's memory (`docs/scale.md`)
 
 
 class Letters(trace_event.LetterIndex, trace_event.LetterBodies, Protocol):
@@ -77,6 +79,7 @@ def watch(client: Callable[[str], Any], store: raise_alerts.Store, given: Settin
         topics=AlertTopics(lambda: client("sns")),
         chores=ChoreQueue(client("sqs"), given.chores_url),
         clock=time.time,
+        room=BoundedSemaphore(MEASURED_AT_ONCE),
     )
 
 
