@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from benchmarks.books import NAMES
 from infra.stages import stage
+from penstock.domain.named import DIGEST_BYTES
+from penstock.steps.read_health import MOST_NAMED
 
 DAY_S = 86_400
 MONTH_DAYS = 30
@@ -219,6 +222,16 @@ def round_month() -> float:
     return MONTH_DAYS * Taken(traffic).turns / 1e6 * (READS_PER_TURN * reads + WRITES_PER_TURN * writes)
 
 
+def named_mb(runs_per_s: float) -> float:
+    """What an hour of a destination with so many runs a second names, for who looks whether it is told again."""
+    return runs_per_s * 3_600 * NAMES * DIGEST_BYTES / 1e6
+
+
+def most_runs() -> int:
+    """A second's, of which all that an hour has named is looked through."""
+    return round(MOST_NAMED / 3_600 / NAMES)
+
+
 def _table(name: str, rows: list[tuple[str, list[str]]]) -> str:
     head = f"| {name} | {' | '.join(f'{size / 1e6:,.0f} million' for size in SIZES)} |"
     return "\n".join(
@@ -235,6 +248,7 @@ if __name__ == "__main__":
                 budget(),
                 f"idle: {idle_month():.2f} USD a month, {largest_day()} million a day",
                 f"the round: {round_month():.0f} USD a month",
+                f"an hour's names: {named_mb(most_runs()):.0f} MB at {most_runs()} runs a second",
             ]
         )
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import timing
+from benchmarks import books, timing
 from functions.collect import handler as collect_handler
 
 LITTLE = {
@@ -31,3 +31,9 @@ def test_a_bench_runs_and_every_row_has_a_figure(name: str, monkeypatch: pytest.
     rows = bench.run()
     assert rows
     assert all(row.ours >= 0 and row.peer_value > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_a_look_at_a_busy_destination_holds_little_more_than_it_counts() -> None:
+    """A quarter of a gatekeeper at 650 runs a second, as `docs/scale.md` says: here a thirteenth of that."""
+    assert books.held_mb(50) < 128 / 13

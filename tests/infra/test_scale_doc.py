@@ -23,6 +23,8 @@ def test_the_figures_in_the_text_are_those_of_the_script() -> None:
     assert f"**{scale.idle_month():.2f} USD a month**" in DOC
     assert f"{scale.round_month():.0f} USD a month for 100,000 destinations" in DOC
     assert f"{scale.largest_day()} million events a day is what" in DOC
+    assert f"{scale.named_mb(100):.1f} MB for each hundred runs a second, up to {scale.named_mb(650):.0f} MB" in DOC
+    assert round(scale.most_runs(), -1) == 650
 
 
 def test_the_shares_fit_into_an_account_that_asked_for_nothing() -> None:

@@ -3,8 +3,9 @@
 A minute's figures are what its receipts add to the books of the receipts before them: whatever stood there already
 counts nothing more, and what turned out to be delivered after all counts as that, and less as what it was taken for.
 So the minutes add up to the books, in whatever pieces they are counted. Which earlier minutes may speak of the same
-records and jobs is known by digests (`named.py`) for `LOOKED_BACK`: what is said again after that counts twice, and
-what fan-out said wrongly of a job is put right only by an outcome before that.
+records and jobs is known by digests (`named.py`) for `LOOKED_BACK`, or for as long as what a busy destination names is
+not too much to look through: what is said again after that counts twice, and what fan-out said wrongly of a job is put
+right only by an outcome before that.
 """
 
 from __future__ import annotations
