@@ -11,14 +11,23 @@ class MemoryUsage:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.used: dict[tuple[str, int, str], Used] = {}
+        self.writes = 0
+        self.live: dict[tuple[str, int], int] = {}
         self.marks: set[tuple[str, str]] = set()
 
     def add(self, workspace: str, source: str, events: int, lag_s: float | None) -> int:
+        self.writes += 1
         key = (workspace, window_of(self._clock()), source)
         known = self.used.get(key, Used(source, key[1], 0))
         lag_s = known.lag_s if lag_s is None else round(lag_s, 3)
         self.used[key] = Used(source, key[1], known.events + events, lag_s)
         return self.used[key].events
+
+    def add_live(self, workspace: str, events: int) -> int:
+        self.writes += 1
+        key = (workspace, window_of(self._clock()))
+        self.live[key] = self.live.get(key, 0) + events
+        return self.live[key]
 
     def read(self, workspace: str, since: float) -> list[Used]:
         return [used for key, used in sorted(self.used.items()) if key[0] == workspace and key[1] >= window_of(since)]
@@ -29,5 +38,5 @@ class MemoryUsage:
     def unmark(self, workspace: str, source: str) -> None:
         self.marks.discard((workspace, source))
 
-    def marked(self) -> list[tuple[str, str]]:
-        return sorted(self.marks)
+    def marked(self, workspace: str | None = None) -> list[tuple[str, str]]:
+        return sorted(mark for mark in self.marks if workspace in (None, mark[0]))

@@ -55,12 +55,28 @@ def test_a_window_adds_up_what_a_source_brings(usage: Any, clock: Clock) -> None
     assert usage.read("ws_bbbbbbbbbbbb", 0) == []
 
 
+def test_a_window_adds_up_what_a_workspaces_sources_bring_live(usage: Any, clock: Clock) -> None:
+    usage.add(WORKSPACE, SOURCE, 5, None)
+    assert [usage.add_live(WORKSPACE, 5), usage.add_live(WORKSPACE, 7), usage.add_live("ws_bbbbbbbbbbbb", 1)] == [
+        5,
+        12,
+        1,
+    ]
+    clock.now += WINDOW_S
+    assert usage.add_live(WORKSPACE, 3) == 3
+    assert [used.source for used in usage.read(WORKSPACE, 0)] == [SOURCE]
+
+
 def test_what_is_marked_is_so_until_it_is_unmarked(usage: Any) -> None:
     for source in (SOURCE, OTHER, SOURCE):
         usage.mark(WORKSPACE, source)
     usage.unmark(WORKSPACE, OTHER)
     usage.unmark(WORKSPACE, OTHER)
     assert usage.marked() == [(WORKSPACE, SOURCE)]
+    usage.mark("ws_aaaaaaaaaaab", SOURCE)
+    assert usage.marked(WORKSPACE) == [(WORKSPACE, SOURCE)]
+    assert usage.marked() == [(WORKSPACE, SOURCE), ("ws_aaaaaaaaaaab", SOURCE)]
+    assert usage.marked("ws_cccccccccccc") == []
 
 
 def test_a_workspace_has_its_stages_quota_until_the_operator_gives_it_another(dynamodb: Any) -> None:

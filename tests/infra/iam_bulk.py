@@ -39,7 +39,7 @@ def bulk(call: Call, control: Call, made: Json, record: Json, kinesis: str) -> N
             del os.environ[name]
         return failures
 
-    first = of_turn(record, live, 1, "kim", turn=2)
+    first = of_turn(record, live, 1, "kim", events=11, turn=2)  # of ten a window: its source has to be looked at
     fence = of_turn(record, live, 2, "kim", turn=3, fence=True)
     assert fan_out("fanout", first, fence) == []
     carried = of_turn(record, other, 3, "kim", turn=2, origin=id_of(first))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import structs
 
 from penstock.domain import sources
 from penstock.domain.quotas import LOOK_BACK_S, WINDOW_S, Limits
 from penstock.domain.sources import Source, WriteKey
 from penstock.steps import keep_quotas, measure
-from penstock.steps.keep_quotas import look_at, tick
+from penstock.steps.keep_quotas import LOOK_S, look_at, tick
 from penstock.steps.measure import Measured
 from tests.builders_pipeline import SOURCE, WORKSPACE, event, run_of
 from tests.fakes_pipeline import Clock
@@ -38,6 +41,7 @@ class Hub:
     sources: dict[str, Source] = field(default_factory=lambda: {each: source(each) for each in (SOURCE, OTHER)})
     commits: list[Any] = field(default_factory=list)
     chores: list[Any] = field(default_factory=list)
+    slow_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.usage = MemoryUsage(self.clock)
@@ -47,7 +51,15 @@ class Hub:
 
     get = read
 
+    def with_sources(self, count: int) -> Hub:
+        self.sources = {name: source(name) for name in (f"src_{number:012d}" for number in range(count))}
+        return self
+
+    def rated(self, rates: Sequence[int]) -> list[tuple[str, int]]:
+        return list(zip(self.sources, rates, strict=True))
+
     def find(self, _: Any, __: str, source_id: str) -> Source | None:
+        self.clock.now += self.slow_s
         return self.sources.get(source_id)
 
     def commit(self, steps: Any, entry: Any) -> tuple[()]:
@@ -142,14 +154,74 @@ def test_a_source_is_forgotten_when_it_is_back_or_deleted() -> None:
     assert not hub.usage.marked()
 
 
-def test_a_batch_costs_one_write_for_each_source_and_a_chore_only_where_a_mark_is_passed() -> None:
+def test_a_batch_costs_one_write_for_each_source_and_workspace_and_a_chore_only_where_a_quota_is_passed() -> None:
     hub = Hub()
     runs = [Measured(run_of(*[event(n) for n in range(100)]), 0.0, False) for _ in range(5)]
     hub.measure(*runs)
+    assert hub.chores == []
     hub.measure(Measured(run_of(), 0.0, False))
     hub.measure(Measured(run_of(), 0.0, False))
     assert [each.events for each in hub.usage.used.values()] == [502]
-    assert [(chore.workspace, chore.destination) for chore in hub.chores] == [(WORKSPACE, SOURCE)] * 2
+    assert hub.usage.writes == 6
+    assert [(chore.workspace, chore.destination) for chore in hub.chores] == [(WORKSPACE, SOURCE)]
+
+
+def test_many_small_sources_together_above_their_workspaces_quota_are_looked_at() -> None:
+    """A hundred at 240 a second, of 5,000: each is far within its own quota, and in no batch is much of any."""
+    hub = Hub(Limits(workspace=5_000, source=1_000)).with_sources(100)
+    for _ in range(24):
+        for name in hub.sources:
+            hub.measure(Measured(run_of(*[event(n) for n in range(100)], source=name), 0.0, False))
+    assert hub.chores
+    moved = look_at(WORKSPACE, hub.ports)
+    assert sum(each.events for each in hub.usage.read(WORKSPACE, 0) if each.source not in moved) <= 50_000
+    assert len(moved) == 80
+
+
+@settings(max_examples=50)
+@given(
+    rates=st.lists(st.integers(0, 300), min_size=1, max_size=12),
+    workspace=st.integers(1, 200),
+    batches=st.integers(1, 4),
+)
+def test_what_stays_live_is_within_both_quotas_once_two_windows_are_measured(
+    rates: list[int], workspace: int, batches: int
+) -> None:
+    """Each window begins with whatever batches come first; a chore is done as soon as it is sent."""
+    hub = Hub(Limits(workspace=workspace, source=20)).with_sources(len(rates))
+    for _ in range(2):
+        for turn in range(batches):
+            hub.measure(*_shares(hub.rated(rates), turn, batches))
+            while hub.chores:
+                hub.chores.clear()
+                look_at(WORKSPACE, hub.ports)
+        hub.clock.now += WINDOW_S
+    live = [rate for name, rate in hub.rated(rates) if not hub.sources[name].turn]
+    assert all(rate <= 20 * WINDOW_S for rate in live)
+    assert sum(live) <= workspace * WINDOW_S
+    is_too_much = sum(rates) > workspace * WINDOW_S or max(rates) > 20 * WINDOW_S
+    assert is_too_much == (len(live) < len(rates))
+
+
+def _shares(rated: Iterable[tuple[str, int]], turn: int, batches: int) -> Iterator[Measured]:
+    """What the sources bring of a window's events in one of so many batches."""
+    for name, rate in rated:
+        if share := [event(n) for n in range(turn, rate, batches)]:
+            yield Measured(run_of(*share, source=name), 0.0, False)
+
+
+def test_a_look_ends_in_time_and_the_next_goes_on() -> None:
+    hub = Hub(Limits(workspace=1, source=1), slow_s=3.0).with_sources(20)
+    moved: list[str] = []
+    while len(moved) < 20:
+        for name in hub.sources:
+            hub.bring(100, name)
+        began_at = hub.clock.now
+        found = look_at(WORKSPACE, hub.ports)
+        assert found
+        assert hub.clock.now <= began_at + 3.0 * len(moved) + LOOK_S + 3.0
+        moved += found
+    assert len(set(moved)) == 20
 
 
 def test_imports_fences_and_what_was_carried_use_no_quota() -> None:

@@ -1,4 +1,4 @@
-"""The table `quotas`: what each source brought in each window of ten seconds, and which sources are moved."""
+"""The table `quotas`: what each source and workspace brought in each window of ten seconds, and who is moved."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KEPT_S = 3_600
 MOVED = "operator"  # the partition of what is moved: the gatekeeper looks after all workspaces
-MOST_MOVED = 1_000
+LIVE = "live"
 
 
 class QuotaTable:
@@ -26,16 +26,23 @@ class QuotaTable:
 
     def add(self, workspace: str, source: str, events: int, lag_s: float | None) -> int:
         """How many events the source has brought in this window, these included. Raises `StoreUnavailable`."""
+        lag = {} if lag_s is None else {"lag_s": _number(round(lag_s, 3))}
+        return self._add(workspace, f"#{source}", events, lag)
+
+    def add_live(self, workspace: str, events: int) -> int:
+        """How many all its sources have brought live in this window, these included. Raises `StoreUnavailable`."""
+        return self._add(f"{workspace}#{LIVE}", "", events, {})
+
+    def _add(self, owner: str, suffix: str, events: int, noted: dict[str, Any]) -> int:
         now = self._clock()
-        sets, values = "SET expires_at = :expires", {":expires": _number(int(now) + KEPT_S), ":events": _number(events)}
-        if lag_s is not None:
-            sets, values = f"{sets}, lag_s = :lag", values | {":lag": _number(round(lag_s, 3))}
+        sets = {"expires_at": _number(int(now) + KEPT_S)} | noted
         with asking_dynamodb():
             answer = self._client.update_item(
                 TableName=self._table,
-                Key=_key(workspace, f"{window_of(now):012d}#{source}"),
-                UpdateExpression=f"{sets} ADD events :events",
-                ExpressionAttributeValues=values,
+                Key=_key(owner, f"{window_of(now):012d}{suffix}"),
+                UpdateExpression=f"SET {', '.join(f'{name} = :{name}' for name in sets)} ADD events :events",
+                ExpressionAttributeValues={f":{name}": value for name, value in sets.items()}
+                | {":events": _number(events)},
                 ReturnValues="UPDATED_NEW",
             )
         return int(answer["Attributes"]["events"]["N"])
@@ -55,9 +62,10 @@ class QuotaTable:
         with asking_dynamodb():
             self._client.delete_item(TableName=self._table, Key=_key(MOVED, f"{workspace}#{source}"))
 
-    def marked(self) -> list[tuple[str, str]]:
-        """(workspace, source) of all that are moved. Raises `StoreUnavailable`."""
-        return [tuple(item["sk"]["S"].split("#")) for item in self._query(MOVED, "", {})]
+    def marked(self, workspace: str | None = None) -> list[tuple[str, str]]:
+        """(workspace, source) of all that are moved, or of a workspace's. Raises `StoreUnavailable`."""
+        theirs = ("", {}) if workspace is None else ("begins_with(sk, :theirs)", {":theirs": {"S": f"{workspace}#"}})
+        return [tuple(item["sk"]["S"].split("#")) for item in self._query(MOVED, *theirs)]
 
     def _query(self, owner: str, condition: str, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         start: dict[str, Any] = {}

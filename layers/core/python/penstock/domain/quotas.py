@@ -21,7 +21,6 @@ WINDOW_S = 10
 LOOK_BACK_S = 60  # a source has to be calm for so long
 CALM = 0.8  # of its quota
 SHORT_LAG_S = 5.0
-WORTH_A_LOOK = 0.05  # of a workspace's quota: with less, one source among twenty like it is no matter
 
 Rate = Annotated[int, Meta(ge=1, le=10_000_000, description="Events per second", examples=[1000])]
 Mode: TypeAlias = Literal["live", "to_bulk", "bulk", "to_live"]
@@ -94,14 +93,14 @@ def window_of(now: float) -> int:
     return int(now) // WINDOW_S * WINDOW_S
 
 
-def is_worth_a_look(before: int, after: int, source: str, limits: Limits) -> bool:
-    """Whether a source has just come over its quota in this window, or brings much of what its workspace may."""
-    marks = (limits.of(source) * WINDOW_S, int(limits.workspace * WINDOW_S * WORTH_A_LOOK), limits.workspace * WINDOW_S)
-    return any(before <= mark < after for mark in marks)
+def comes_above(quota: int, before: int, after: int) -> bool:
+    """Whether what was brought in a window has just come to more than a quota allows in one."""
+    return before <= quota * WINDOW_S < after
 
 
 def above(used: Sequence[Used], limits: Limits, in_bulk: frozenset[str]) -> list[str]:
-    """The sources that have to move: those above their own quota, then the largest of a workspace above its own."""
+    """The sources that have to move, the largest first: those above their own quota, and of a workspace above its own
+    as many as have to go for the rest to be within."""
     found = {each.source for each in used if each.events > limits.of(each.source) * WINDOW_S}
     for theirs in _by_window(used).values():
         left = sum(each.events for each in theirs if each.source not in found | in_bulk)
@@ -111,7 +110,8 @@ def above(used: Sequence[Used], limits: Limits, in_bulk: frozenset[str]) -> list
             if each.source not in found | in_bulk:
                 found.add(each.source)
                 left -= each.events
-    return sorted(found - in_bulk)
+    largest = {each.source: each.events for each in sorted(used, key=lambda each: each.events)}
+    return sorted(found - in_bulk, key=lambda source: (-largest[source], source))
 
 
 def is_calm(source: str, used: Sequence[Used], limits: Limits) -> bool:

@@ -23,6 +23,7 @@ from penstock.errors import Invalid
 from penstock.steps.record import Ledger, settled
 
 GATEKEEPER = "gatekeeper"
+LOOK_S = 20.0  # from then on a look moves nobody else: the next window has the workspace looked at again
 MOST_SOURCES = 1_000
 
 
@@ -39,7 +40,8 @@ class Marks(Usage, Protocol):
 
     def unmark(self, workspace: str, source: str) -> None: ...
 
-    def marked(self) -> Sequence[tuple[str, str]]: ...
+    def marked(self, workspace: str | None = None) -> Sequence[tuple[str, str]]:
+        """(workspace, source) of all that are marked, or of a workspace's."""
 
 
 class Store(Protocol):
@@ -72,9 +74,22 @@ def look_at(workspace: str, ports: Ports) -> list[str]:
     """Have the workspace's sources that are above its quotas move; which. Raises `Unavailable`."""
     limits = ports.quotas.read(workspace)
     used = ports.usage.read(workspace, ports.clock() - WINDOW_S)
-    known = {each.source: ports.store.find(Source, workspace, each.source) for each in used}
-    in_bulk = frozenset(name for name, source in known.items() if source is None or is_bulk(source.turn))
-    return [name for name in quotas.above(used, limits, in_bulk) if _move(known[name], ports)]
+    above = quotas.above(used, limits, _in_bulk(workspace, used, ports))
+    moved, until = [], ports.clock() + LOOK_S
+    for name in above:
+        if ports.clock() > until:
+            break
+        if _move(ports.store.find(Source, workspace, name), ports):
+            moved.append(name)
+    return moved
+
+
+def _in_bulk(workspace: str, used: Sequence[Used], ports: Ports) -> frozenset[str]:
+    """Those that are told to be there, and the deleted. Of what is neither marked nor came from there none is asked."""
+    marked = {name for _, name in ports.usage.marked(workspace)}
+    names = {each.source for each in used if each.source in marked or each.lag_s is not None}
+    known = {name: ports.store.find(Source, workspace, name) for name in names}
+    return frozenset(name for name, source in known.items() if source is None or is_bulk(source.turn))
 
 
 def tick(ports: Ports) -> list[str]:

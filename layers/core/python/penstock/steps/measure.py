@@ -1,4 +1,6 @@
-"""Measure: count what each source brings, one write for each in a batch, and have it looked at where that is much.
+"""Measure: count what each source brings, and what all of a workspace bring live, one write for each in a batch.
+
+A workspace is looked at when either comes above its quota: many small sources may be too much together.
 
 It is a measure, no book: what a replayed batch brings again counts again, and what cannot be counted is not.
 """
@@ -28,6 +30,9 @@ class Usage(Protocol):
     def add(self, workspace: str, source: str, events: int, lag_s: float | None) -> int:
         """How many it has brought in this window, these included. Raises `StoreUnavailable`."""
 
+    def add_live(self, workspace: str, events: int) -> int:
+        """How many all its sources have brought live in this window, these included. Raises `StoreUnavailable`."""
+
 
 class Quotas(Protocol):
     def get(self, workspace: str) -> Limits:
@@ -35,7 +40,7 @@ class Quotas(Protocol):
 
 
 class Chore(NamedTuple):
-    """A source that the gatekeeper is to look at, where else a destination is named."""
+    """Has the gatekeeper look at a workspace's sources, where else a destination is named."""
 
     workspace: str
     destination: str
@@ -55,22 +60,51 @@ class Ports:
     clock: Callable[[], float]
 
 
+class _Brought(NamedTuple):
+    """By one source in one batch; `lag_s` of what came through bulk."""
+
+    events: int = 0
+    live: int = 0
+    lag_s: float | None = None
+
+
 def measure(runs: Sequence[Measured], ports: Ports) -> None:
     """Imports use no quota. Of what is carried and forwarded only the first record counts."""
-    totals: dict[tuple[str, str], tuple[int, float | None]] = {}
+    for workspace, theirs in _by_workspace(runs, ports.clock()).items():
+        above = [source for source, brought in theirs.items() if _count_source(workspace, source, brought, ports)]
+        live = sum(brought.live for brought in theirs.values())
+        if live and _count_workspace(workspace, live, ports):
+            above += theirs
+        if above:
+            with suppress(Unavailable):
+                ports.chores.send([Chore(workspace, above[0])])
+
+
+def _by_workspace(runs: Sequence[Measured], now: float) -> dict[str, dict[str, _Brought]]:
+    found: dict[str, dict[str, _Brought]] = {}
     for run, arrived_at, is_bulk in runs:
         if run.bulk or run.origin or run.fence:
             continue
-        events, lag_s = totals.get((run.workspace, run.source), (0, None))
+        theirs = found.setdefault(run.workspace, {})
+        events, live, lag_s = theirs.get(run.source, _Brought())
         if is_bulk:
-            lag_s = max(lag_s or 0.0, ports.clock() - arrived_at)
-        totals[run.workspace, run.source] = events + len(run.events), lag_s
-    for (workspace, source), (events, lag_s) in totals.items():
-        with suppress(Unavailable):
-            _count(workspace, source, events, lag_s, ports)
+            theirs[run.source] = _Brought(events + len(run.events), live, max(lag_s or 0.0, now - arrived_at))
+        else:
+            theirs[run.source] = _Brought(events + len(run.events), live + len(run.events), lag_s)
+    return found
 
 
-def _count(workspace: str, source: str, events: int, lag_s: float | None, ports: Ports) -> None:
-    total = ports.usage.add(workspace, source, events, lag_s)
-    if quotas.is_worth_a_look(total - events, total, source, ports.quotas.get(workspace)):
-        ports.chores.send([Chore(workspace, source)])
+def _count_source(workspace: str, source: str, brought: _Brought, ports: Ports) -> bool:
+    """Whether that brought it above its quota."""
+    with suppress(Unavailable):
+        total = ports.usage.add(workspace, source, brought.events, brought.lag_s)
+        return quotas.comes_above(ports.quotas.get(workspace).of(source), total - brought.events, total)
+    return False
+
+
+def _count_workspace(workspace: str, live: int, ports: Ports) -> bool:
+    """Counted after its sources: whoever looks at them finds them there."""
+    with suppress(Unavailable):
+        total = ports.usage.add_live(workspace, live)
+        return quotas.comes_above(ports.quotas.get(workspace).workspace, total - live, total)
+    return False
