@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from penstock.domain.quotas import Used, window_of
+from penstock.domain.quotas import Lag, Used, window_of
 
 
 class MemoryUsage:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.used: dict[tuple[str, int, str], Used] = {}
+        self.noted: dict[tuple[int, str], Lag] = {}
         self.writes = 0
         self.live: dict[tuple[str, int], int] = {}
         self.marks: set[tuple[str, str]] = set()
@@ -22,6 +23,14 @@ class MemoryUsage:
         lag_s = known.lag_s if lag_s is None else round(lag_s, 3)
         self.used[key] = Used(source, key[1], known.events + events, lag_s)
         return self.used[key].events
+
+    def note_lag(self, shard: str, lag_s: float) -> None:
+        key = (window_of(self._clock()), shard)
+        known = self.noted.get(key, Lag(shard, key[0], 0.0))
+        self.noted[key] = known._replace(lag_s=max(known.lag_s, round(lag_s, 3)))
+
+    def lags(self, since: float) -> list[Lag]:
+        return [lag for key, lag in sorted(self.noted.items()) if key[0] >= window_of(since)]
 
     def add_live(self, workspace: str, events: int) -> int:
         self.writes += 1

@@ -49,6 +49,7 @@ class Works:
     bulk: MemoryStream = field(default_factory=MemoryStream)
     homes: MemoryHomes = field(default_factory=MemoryHomes)
     measured: list[Any] = field(default_factory=list)
+    lags: list[tuple[str, float]] = field(default_factory=list)
     looks: list[float] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
     overflow: MemoryOverflow = field(default_factory=lambda: MemoryOverflow(Clock()))
@@ -76,6 +77,7 @@ class Works:
             self.plans,
             fakes_homes.order(live=self.stream, bulk=self.bulk, homes=self.homes, sleep=self.looks.append),
             self.measured.extend,
+            lambda *given: self.lags.append(given),
             self.threads,
             lambda: AT,
             self.pauses.append,

@@ -12,7 +12,7 @@ from moto import mock_aws
 from penstock.adapters.config_store import ConfigStore, Place
 from penstock.adapters.quota_table import QuotaLimits, QuotaTable
 from penstock.domain.config import Create
-from penstock.domain.quotas import WINDOW_S, Limits, Quota, Used
+from penstock.domain.quotas import WINDOW_S, Lag, Limits, Quota, Used
 from penstock.errors import StoreUnavailable
 from tests.builders_pipeline import SOURCE, WORKSPACE
 from tests.control_api import REGION, make_tables
@@ -67,6 +67,17 @@ def test_a_window_adds_up_what_a_workspaces_sources_bring_live(usage: Any, clock
     assert [used.source for used in usage.read(WORKSPACE, 0)] == [SOURCE]
 
 
+def test_of_a_windows_lags_of_a_shard_the_longest_stays(usage: Any, clock: Clock) -> None:
+    first = int(clock.now)
+    for shard, lag_s in (("b-shardId-1", 2.5), ("b-shardId-1", 7.25), ("b-shardId-1", 0.5), ("b-shardId-2", 0.0)):
+        usage.note_lag(shard, lag_s)
+    clock.now += WINDOW_S
+    usage.note_lag("b-shardId-1", 1.0)
+    later = Lag("b-shardId-1", first + WINDOW_S, 1.0)
+    assert usage.lags(first) == [Lag("b-shardId-1", first, 7.25), Lag("b-shardId-2", first, 0.0), later]
+    assert usage.lags(clock.now) == [later]
+
+
 def test_what_is_marked_is_so_until_it_is_unmarked(usage: Any) -> None:
     for source in (SOURCE, OTHER, SOURCE):
         usage.mark(WORKSPACE, source)
@@ -93,6 +104,7 @@ def test_a_table_that_does_not_answer_is_unavailable(dynamodb: Any, clock: Clock
     for act in (
         lambda: QuotaTable(dynamodb, "absent", clock).add(WORKSPACE, SOURCE, 1, None),
         lambda: QuotaTable(dynamodb, "absent", clock).read(WORKSPACE, 0),
+        lambda: QuotaTable(dynamodb, "absent", clock).note_lag("b-shardId-1", 1.0),
         lambda: QuotaLimits(dynamodb, "absent", STANDARD).read(WORKSPACE),
     ):
         with pytest.raises(StoreUnavailable):

@@ -131,6 +131,7 @@ class World:
             plans=MemoryPlans(),
             order=order(),
             measure=lambda _: None,
+            note_lag=lambda *_: None,
             threads=Inline(),
             now=lambda: datetime.fromtimestamp(self.now, UTC).isoformat(),
             sleep=lambda _: None,

@@ -32,6 +32,7 @@ from tests.builders_pipeline import (
     url_of,
 )
 from tests.builders_plans import compiled, rule
+from tests.fakes_dedup import MemoryDedup
 from tests.fakes_overflow import ANY_SIZE, MemoryOverflow
 from tests.fakes_pipeline import Clock, MemoryPlans, MemoryQueues, MemoryReceipts
 from tests.fan_out_works import AT, OTHER, Works, decoded, planned
@@ -357,6 +358,19 @@ def test_a_run_of_a_source_above_its_quota_waits_until_the_live_stream_has_come_
     works.fan_out(record_of(run_of(event(1)), 1), record_of(fence, 2))
     assert works.fan_out(waiting).failed == frozenset()
     assert works.sent() == [1, 2]
+
+
+def test_a_batch_of_bulk_tells_how_late_it_is_before_anything_of_it_can_fail() -> None:
+    class Down(MemoryDedup):
+        def read(self, *_: Any) -> Any:
+            raise StoreUnavailable("down")
+
+    works, bulk = Works(dedup=Down()), f"b-{SHARD}"
+    batch = [record_of(run_of(event(n), bulk=True), n, bulk, ARRIVED_AT + n) for n in (1, 2)]
+    for records in (batch, [record_of(run_of(event(3)))]):
+        with pytest.raises(StoreUnavailable):
+            works.fan_out(*records)
+    assert works.lags == [(bulk, ARRIVED_AT + 1)]
 
 
 def test_a_fence_behind_a_refused_run_is_not_come_to() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from penstock.domain import sources
-from penstock.domain.quotas import LOOK_BACK_S, WINDOW_S, Limits
+from penstock.domain.quotas import LOOK_BACK_S, SILENT_S, WINDOW_S, Limits
 from penstock.domain.sources import Source, WriteKey
 from penstock.steps import keep_quotas, measure
 from penstock.steps.keep_quotas import LOOK_S, look_at, tick
@@ -76,6 +76,10 @@ class Hub:
     def bring(self, events: int, source_id: str = SOURCE, lag_s: float | None = None) -> None:
         self.usage.add(WORKSPACE, source_id, events, lag_s)
 
+    def hear_of(self, shard: str, lag_s: float) -> None:
+        """A batch of a shard of bulk arrives, whoever's."""
+        measure.note_lag(shard, self.clock.now - lag_s, self.measuring)
+
     def moved(self) -> Hub:
         self.bring(501)
         assert look_at(WORKSPACE, self.ports) == [SOURCE]
@@ -83,7 +87,11 @@ class Hub:
         return self
 
     def measure(self, *runs: Measured) -> None:
-        measure.measure(runs, measure.Ports(self.usage, self, self, self.clock))
+        measure.measure(runs, self.measuring)
+
+    @property
+    def measuring(self) -> measure.Ports:
+        return measure.Ports(self.usage, self, self, self.clock)
 
     def send(self, chores: Any) -> None:
         self.chores += chores
@@ -139,6 +147,40 @@ def test_a_source_does_not_come_back_while_bulk_lags() -> None:
     hub = Hub().moved()
     hub.bring(1, lag_s=5.0)
     assert tick(hub.ports) == []
+
+
+def test_a_source_of_which_nothing_is_measured_does_not_come_back_while_others_imports_keep_bulk_busy() -> None:
+    hub = Hub().moved()
+    hub.clock.now += LOOK_BACK_S
+    hub.hear_of("b-1", 5.0)
+    hub.hear_of("b-2", 0.1)
+    assert tick(hub.ports) == []
+
+
+def test_a_source_of_which_nothing_is_measured_comes_back_when_bulk_has_come_to_its_end() -> None:
+    hub = Hub().moved()
+    hub.hear_of("b-1", 300.0)
+    hub.clock.now += LOOK_BACK_S + WINDOW_S
+    hub.hear_of("b-1", 4.9)
+    assert tick(hub.ports) == [SOURCE]
+
+
+def test_a_lane_that_is_stuck_is_remembered_while_its_shards_others_go_on() -> None:
+    hub = Hub().moved()
+    hub.hear_of("b-1", 300.0)
+    hub.clock.now += LOOK_BACK_S
+    hub.hear_of("b-1", 0.1)
+    assert tick(hub.ports) == []
+
+
+def test_a_shard_that_was_late_and_falls_silent_is_empty_only_after_a_long_while() -> None:
+    hub = Hub().moved()
+    hub.hear_of("b-1", 300.0)
+    hub.clock.now += SILENT_S - WINDOW_S
+    hub.hear_of("b-2", 0.1)
+    assert tick(hub.ports) == []
+    hub.clock.now += 2 * WINDOW_S
+    assert tick(hub.ports) == [SOURCE]
 
 
 def test_a_source_is_forgotten_when_it_is_back_or_deleted() -> None:

@@ -11,7 +11,8 @@ letters   workspace_id#destination_id | …    what it did not take, by the stre
 overflow  workspace_id#destination_id#group  a lane's jobs that wait outside the queue, and the lane's own item
 gates     workspace_id#destination_id | …    `gate`: whether a destination's events flow; `rate`: how fast they may;
                                              `overflow`: when its overflow has its turn; `burial`: that it is deleted
-quotas    workspace_id | window#source_id    what a source, or all, brought in ten seconds; `operator`: who is moved
+quotas    workspace_id | window#source_id    what a source, or all, brought in ten seconds; `bulk`: how late it
+                                             is; `operator`: who is moved
 
 Of the schemas, where an event is the digest of its call and name:
 

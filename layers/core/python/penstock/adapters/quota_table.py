@@ -1,4 +1,4 @@
-"""The table `quotas`: what each source and workspace brought in each window of ten seconds, and who is moved."""
+"""The table `quotas`: what was brought in each window of ten seconds, how far bulk lagged, and who is moved."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from penstock.adapters.aws_errors import asking_dynamodb
-from penstock.domain.quotas import Limits, Used, window_of
+from penstock.adapters.aws_errors import ask_if, asking_dynamodb
+from penstock.domain.quotas import Lag, Limits, Used, window_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KEPT_S = 3_600
 MOVED = "operator"  # the partition of what is moved: the gatekeeper looks after all workspaces
 LIVE = "live"
+BULK = "bulk"  # the partition of its shards' lags
 
 
 class QuotaTable:
@@ -33,6 +34,23 @@ class QuotaTable:
         """How many all its sources have brought live in this window, these included. Raises `StoreUnavailable`."""
         return self._add(f"{workspace}#{LIVE}", "", events, {})
 
+    def note_lag(self, shard: str, lag_s: float) -> None:
+        """How far behind a shard of bulk is; of one window's notes the longest stays. Raises `StoreUnavailable`."""
+        now = self._clock()
+        ask_if(
+            lambda: self._client.update_item(
+                TableName=self._table,
+                Key=_key(BULK, f"{window_of(now):012d}#{shard}"),
+                UpdateExpression="SET expires_at = :expires, lag_s = :lag",
+                ConditionExpression="attribute_not_exists(lag_s) OR lag_s < :lag",
+                ExpressionAttributeValues={":expires": _number(int(now) + KEPT_S), ":lag": _number(round(lag_s, 3))},
+            )
+        )
+
+    def lags(self, since: float) -> list[Lag]:
+        """Of the shards of bulk, in the windows that ended after `since`. Raises `StoreUnavailable`."""
+        return [_lag(item) for item in self._since(BULK, since)]
+
     def _add(self, owner: str, suffix: str, events: int, noted: dict[str, Any]) -> int:
         now = self._clock()
         sets = {"expires_at": _number(int(now) + KEPT_S)} | noted
@@ -49,8 +67,7 @@ class QuotaTable:
 
     def read(self, workspace: str, since: float) -> list[Used]:
         """By window, those that ended after `since`. Raises `StoreUnavailable`."""
-        first = f"{window_of(since):012d}"
-        return [_used(item) for item in self._query(workspace, "sk >= :first", {":first": {"S": first}})]
+        return [_used(item) for item in self._since(workspace, since)]
 
     def mark(self, workspace: str, source: str) -> None:
         """Have a source looked after until it is unmarked. Raises `StoreUnavailable`."""
@@ -66,6 +83,9 @@ class QuotaTable:
         """(workspace, source) of all that are moved, or of a workspace's. Raises `StoreUnavailable`."""
         theirs = ("", {}) if workspace is None else ("begins_with(sk, :theirs)", {":theirs": {"S": f"{workspace}#"}})
         return [tuple(item["sk"]["S"].split("#")) for item in self._query(MOVED, *theirs)]
+
+    def _since(self, owner: str, since: float) -> Iterator[dict[str, Any]]:
+        return self._query(owner, "sk >= :first", {":first": {"S": f"{window_of(since):012d}"}})
 
     def _query(self, owner: str, condition: str, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         start: dict[str, Any] = {}
@@ -111,6 +131,11 @@ def _used(item: dict[str, Any]) -> Used:
     window, _, source = item["sk"]["S"].partition("#")
     lag_s = float(item["lag_s"]["N"]) if "lag_s" in item else None
     return Used(source, int(window), int(item["events"]["N"]), lag_s)
+
+
+def _lag(item: dict[str, Any]) -> Lag:
+    window, _, shard = item["sk"]["S"].partition("#")
+    return Lag(shard, int(window), float(item["lag_s"]["N"]))
 
 
 def _key(owner: str, sort_key: str) -> dict[str, Any]:

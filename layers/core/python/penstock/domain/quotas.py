@@ -18,9 +18,10 @@ from penstock.domain.sources import Source
 from penstock.domain.turns import Announced, is_bulk
 
 WINDOW_S = 10
-LOOK_BACK_S = 60  # a source has to be calm for so long
+LOOK_BACK_S = 120  # a source has to be calm for so long; a batch that hangs ends within 60 s, and comes again
 CALM = 0.8  # of its quota
 SHORT_LAG_S = 5.0
+SILENT_S = 600  # a shard of bulk that hands out nothing for so long has nothing
 
 Rate = Annotated[int, Meta(ge=1, le=10_000_000, description="Events per second", examples=[1000])]
 Mode: TypeAlias = Literal["live", "to_bulk", "bulk", "to_live"]
@@ -62,6 +63,14 @@ class Used(NamedTuple):
     window: int
     events: int
     lag_s: float | None = None
+
+
+class Lag(NamedTuple):
+    """How far behind a shard of bulk was at most in the window that began at `window`, when a batch of it arrived."""
+
+    shard: str
+    window: int
+    lag_s: float
 
 
 class SourceUsage(Struct, frozen=True):
@@ -114,8 +123,11 @@ def above(used: Sequence[Used], limits: Limits, in_bulk: frozenset[str]) -> list
     return sorted(found - in_bulk, key=lambda source: (-largest[source], source))
 
 
-def is_calm(source: str, used: Sequence[Used], limits: Limits) -> bool:
-    """Whether in all of these windows it was well below its quota, its workspace too, and bulk is at its heels."""
+def is_calm(source: str, used: Sequence[Used], limits: Limits, noted: Sequence[Lag]) -> bool:
+    """Whether in all of these windows it was well below its quota, its workspace too, and bulk is at its heels.
+
+    What bulk has not come to yet is not measured, so while any of it lags nobody in it is known to be calm.
+    """
     own = [each for each in used if each.source == source]
     lag_s = lag_of(own)
     return (
@@ -125,12 +137,25 @@ def is_calm(source: str, used: Sequence[Used], limits: Limits) -> bool:
             for theirs in _by_window(used).values()
         )
         and (lag_s is None or lag_s < SHORT_LAG_S)
+        and lag_of_bulk(noted) < SHORT_LAG_S
     )
 
 
 def lag_of(own: Iterable[Used]) -> float | None:
     """The latest that is known."""
     return next((each.lag_s for each in sorted(own, key=lambda each: -each.window) if each.lag_s is not None), None)
+
+
+def lag_of_bulk(noted: Sequence[Lag]) -> float:
+    """The longest of its shards': what each had in the look-back before it was last heard of.
+
+    A shard is read in several lanes, of which one may be stuck while the others go on, and is heard of when its batch
+    is tried again. A shard whose last batch came late and that is silent since may be stuck or empty.
+    """
+    last: dict[str, int] = {}
+    for each in noted:
+        last[each.shard] = max(each.window, last.get(each.shard, 0))
+    return max((each.lag_s for each in noted if each.window >= last[each.shard] - LOOK_BACK_S), default=0.0)
 
 
 def rate_of(used: Iterable[Used], now: float) -> float:

@@ -22,6 +22,7 @@ from penstock.domain.job import encode_job
 from penstock.domain.overflow import LaneKey
 from penstock.domain.routing import Route
 from penstock.domain.run import decode_run, encode_run
+from penstock.domain.stream_record import BULK
 from penstock.errors import QueueGone, QueueUnavailable
 from penstock.steps import keep_order
 from penstock.steps.assign import UNREADABLE, Assigned, Load, Plans, Routes, Waiting, assign
@@ -93,7 +94,10 @@ class Parked(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """`threads` run the work of claims and queues; `now` is ISO 8601 UTC; `measure` counts what went through."""
+    """`threads` run the work of claims and queues; `now` is ISO 8601 UTC; `measure` counts what went through.
+
+    `note_lag` takes a shard of bulk and when the oldest record of its batch arrived.
+    """
 
     dedup: Dedup
     routes: Routes
@@ -105,6 +109,7 @@ class Ports:
     plans: Plans
     order: keep_order.Ports
     measure: Callable[[Sequence[Measured]], None]
+    note_lag: Callable[[str, float], None]
     threads: Executor
     now: Callable[[], str]
     sleep: Callable[[float], None]
@@ -120,7 +125,8 @@ class Outcome:
 
 
 def fan_out(records: Sequence[Record], ports: Ports) -> Outcome:
-    """Raises `Unavailable` where the whole batch has to be replayed."""
+    """A batch of one shard. Raises `Unavailable` where the whole of it has to be replayed."""
+    _note_lag(records, ports)
     found, unreadable = _arrived(records, ports.parked)
     arranged = arrange([Entry(each.record_id, each.run) for each in found], ports.order)
     sending = {found[place].run.origin or found[place].record_id: place for place in arranged.to_send}
@@ -140,6 +146,12 @@ def fan_out(records: Sequence[Record], ports: Ports) -> Outcome:
     ports.measure([Measured(each.run, at[each.record_id], arranged.is_bulk) for each in found[:end]])
     again = frozenset(found[place].record_id for place in {*failed, end} if place < len(found))
     return Outcome(again, (*unreadable, *assigned.unreadable), sum(load.sent for load in assigned.loads))
+
+
+def _note_lag(records: Sequence[Record], ports: Ports) -> None:
+    shards = {record.id.rpartition("-")[0] for record in records if record.id.startswith(BULK)}
+    for shard in shards:
+        ports.note_lag(shard, min(record.arrived_at for record in records))
 
 
 def _assigned(runs: Sequence[Arrived], ports: Ports) -> Assigned:

@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.domain import audit, quotas, sources, turns
 from penstock.domain.config import Change, Create, Steps
-from penstock.domain.quotas import LOOK_BACK_S, WINDOW_S, Limits, NewQuota, Quota, QuotaView, Used
+from penstock.domain.quotas import LOOK_BACK_S, SILENT_S, WINDOW_S, Lag, Limits, NewQuota, Quota, QuotaView, Used
 from penstock.domain.sources import Source
 from penstock.domain.tokens import Caller
 from penstock.domain.turns import Announced, is_bulk
@@ -35,6 +35,9 @@ class Usage(Protocol):
 
 class Marks(Usage, Protocol):
     """Raises `StoreUnavailable`."""
+
+    def lags(self, since: float) -> Sequence[Lag]:
+        """Of bulk's shards."""
 
     def mark(self, workspace: str, source: str) -> None: ...
 
@@ -95,13 +98,14 @@ def _in_bulk(workspace: str, used: Sequence[Used], ports: Ports) -> frozenset[st
 def tick(ports: Ports) -> list[str]:
     """Look at all that are moved: the calm ones come back, those that are back are forgotten. Raises `Unavailable`."""
     moved = []
+    noted = ports.usage.lags(ports.clock() - SILENT_S)
     for workspace, name in ports.usage.marked():
         source = ports.store.find(Source, workspace, name)
         if source is None or (not is_bulk(source.turn) and _is_settled(source, ports)):
             ports.usage.unmark(workspace, name)
         elif is_bulk(source.turn):
             used = ports.usage.read(workspace, ports.clock() - LOOK_BACK_S)
-            if quotas.is_calm(name, used, ports.quotas.read(workspace)) and _move(source, ports):
+            if quotas.is_calm(name, used, ports.quotas.read(workspace), noted) and _move(source, ports):
                 moved.append(name)
     return moved
 

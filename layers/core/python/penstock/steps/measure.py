@@ -30,6 +30,9 @@ class Usage(Protocol):
     def add(self, workspace: str, source: str, events: int, lag_s: float | None) -> int:
         """How many it has brought in this window, these included. Raises `StoreUnavailable`."""
 
+    def note_lag(self, shard: str, lag_s: float) -> None:
+        """Of a shard of bulk; of one window's notes the longest stays. Raises `StoreUnavailable`."""
+
     def add_live(self, workspace: str, events: int) -> int:
         """How many all its sources have brought live in this window, these included. Raises `StoreUnavailable`."""
 
@@ -78,6 +81,12 @@ def measure(runs: Sequence[Measured], ports: Ports) -> None:
         if above:
             with suppress(Unavailable):
                 ports.chores.send([Chore(workspace, above[0])])
+
+
+def note_lag(shard: str, arrived_at: float, ports: Ports) -> None:
+    """How far behind a shard of bulk is, by the oldest record of a batch of whomever's, before any of it can fail."""
+    with suppress(Unavailable):
+        ports.usage.note_lag(shard, max(ports.clock() - arrived_at, 0.0))
 
 
 def _by_workspace(runs: Sequence[Measured], now: float) -> dict[str, dict[str, _Brought]]:

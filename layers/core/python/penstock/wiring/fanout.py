@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from botocore.config import Config
@@ -35,7 +34,6 @@ from penstock.steps import equip_imports, keep_order, measure
 from penstock.steps.equip_imports import ImportQueues
 from penstock.steps.fan_out import MOST_QUEUES_AT_ONCE, Ports
 from penstock.steps.look_up import LookUp
-from penstock.steps.measure import Measured
 from penstock.steps.spill import Spill
 from penstock.wiring import quotas
 from penstock.wiring.plans import plans_in_force
@@ -60,6 +58,7 @@ def given() -> Settings:
 @cache
 def ports() -> Ports:
     dynamodb, threads = _client("dynamodb", STORES), ThreadPoolExecutor(MOST_QUEUES_AT_ONCE)
+    measuring = _measuring(dynamodb)
     queues = DestinationQueues(_client("sqs", QUEUES))
     routes = RouteTable(dynamodb, given().config_table)
     plans = PlanTable(dynamodb, given().config_table)
@@ -73,7 +72,8 @@ def ports() -> Ports:
         plans=plans_in_force(plans, given().cache_fresh_s, given().cache_stale_s),
         imports=_imports(dynamodb),
         order=_order(dynamodb, threads),
-        measure=_measure(dynamodb),
+        measure=partial(measure.measure, ports=measuring),
+        note_lag=partial(measure.note_lag, ports=measuring),
         threads=threads,
         now=now,
         sleep=time.sleep,
@@ -111,15 +111,14 @@ def _order(dynamodb: Any, threads: Executor) -> keep_order.Ports:
     )
 
 
-def _measure(dynamodb: Any) -> Callable[[Sequence[Measured]], None]:
+def _measuring(dynamodb: Any) -> measure.Ports:
     limits = quotas.limits(dynamodb, given())
-    measuring = measure.Ports(
+    return measure.Ports(
         usage=quotas.table(dynamodb, given()),
         quotas=LookUp(limits.read, given().cache_fresh_s, given().cache_stale_s),
         chores=ChoreQueue(_client("sqs", QUEUES), given().chores_url),
         clock=time.time,
     )
-    return lambda runs: measure.measure(runs, measuring)
 
 
 def _wire(service: str) -> AwsWire:
