@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from penstock.domain.quotas import Lag, Used, window_of
+from penstock.domain.quotas import Lag, Mark, Used, window_of
+from penstock.errors import StoreUnavailable
 
 
 class MemoryUsage:
@@ -13,8 +14,11 @@ class MemoryUsage:
         self.used: dict[tuple[str, int, str], Used] = {}
         self.noted: dict[tuple[int, str], Lag] = {}
         self.writes = 0
+        self.reads: list[str] = []
+        self.trouble: dict[str, StoreUnavailable] = {}
         self.live: dict[tuple[str, int], int] = {}
-        self.marks: set[tuple[str, str]] = set()
+        self.marks: set[Mark] = set()
+        self.place: Mark | None = None
 
     def add(self, workspace: str, source: str, events: int, lag_s: float | None) -> int:
         self.writes += 1
@@ -39,13 +43,22 @@ class MemoryUsage:
         return self.live[key]
 
     def read(self, workspace: str, since: float) -> list[Used]:
+        self.reads.append(workspace)
+        if workspace in self.trouble:
+            raise self.trouble[workspace]
         return [used for key, used in sorted(self.used.items()) if key[0] == workspace and key[1] >= window_of(since)]
 
     def mark(self, workspace: str, source: str) -> None:
-        self.marks.add((workspace, source))
+        self.marks.add(Mark(workspace, source))
 
     def unmark(self, workspace: str, source: str) -> None:
-        self.marks.discard((workspace, source))
+        self.marks.discard(Mark(workspace, source))
 
-    def marked(self, workspace: str | None = None) -> list[tuple[str, str]]:
-        return sorted(mark for mark in self.marks if workspace in (None, mark[0]))
+    def marked(self, workspace: str | None = None) -> list[Mark]:
+        return sorted(mark for mark in self.marks if workspace in (None, mark.workspace))
+
+    def reached(self) -> Mark | None:
+        return self.place
+
+    def reach(self, mark: Mark | None) -> None:
+        self.place = mark

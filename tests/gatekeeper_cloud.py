@@ -51,6 +51,11 @@ def do(*chores: tuple[str, str]) -> None:
 def wake() -> list[tuple[str, str]]:
     """The scheduler wakes the gatekeeper; the chores that it sends."""
     assert gatekeeper({"tick": True}, Context()) == {}
+    return sent()
+
+
+def sent() -> list[tuple[str, str]]:
+    """The chores that wait."""
     sqs = boto3.client("sqs", region_name=REGION)
     url = sqs.get_queue_url(QueueName="penstock-test-chores")["QueueUrl"]
     found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])

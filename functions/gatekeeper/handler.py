@@ -48,13 +48,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 def _tick() -> None:
-    """Counting comes last: it takes all the time there is."""
-    with _logged("moving"):
-        logger().info("moving", sources=keep_quotas.tick(quota_ports()))
+    """What takes time comes behind what only sends chores, and counting last: it takes all there is."""
     with _logged("gates"):
         logger().info("ticked", overdue=keep_gates.tick(ports()))
     with _logged("alerts"):
         logger().info("watched", destinations=raise_alerts.tick(alert_ports()))
+    with _logged("moving"):
+        _move_back(quota_ports())
     with _logged("counting"):
         logger().info("counted", **count_books.tick(count_ports())._asdict())
 
@@ -62,6 +62,13 @@ def _tick() -> None:
 def _move(workspace: str, of: keep_quotas.Ports) -> None:
     with _logged("moving", workspace=workspace):
         logger().info("moving", workspace=workspace, sources=keep_quotas.look_at(workspace, of))
+
+
+def _move_back(of: keep_quotas.Ports) -> None:
+    looked = keep_quotas.tick(of)
+    logger().info("moving", sources=looked.moved, all=looked.is_whole)
+    for workspace, trouble in looked.troubles:
+        logger().warning("not done", what="moving", workspace=workspace, trouble=trouble)
 
 
 def _alert(workspace: str, lane: str, of: raise_alerts.Ports) -> None:

@@ -12,7 +12,7 @@ from moto import mock_aws
 from penstock.adapters.config_store import ConfigStore, Place
 from penstock.adapters.quota_table import QuotaLimits, QuotaTable
 from penstock.domain.config import Create
-from penstock.domain.quotas import WINDOW_S, Lag, Limits, Quota, Used
+from penstock.domain.quotas import WINDOW_S, Lag, Limits, Mark, Quota, Used
 from penstock.errors import StoreUnavailable
 from tests.builders_pipeline import SOURCE, WORKSPACE
 from tests.control_api import REGION, make_tables
@@ -90,6 +90,14 @@ def test_what_is_marked_is_so_until_it_is_unmarked(usage: Any) -> None:
     assert usage.marked("ws_cccccccccccc") == []
 
 
+def test_where_a_tick_ended_is_kept_until_one_comes_to_the_end(usage: Any) -> None:
+    assert usage.reached() is None
+    for mark in (Mark(WORKSPACE, SOURCE), Mark(WORKSPACE, OTHER), None):
+        usage.reach(mark)
+        assert usage.reached() == mark
+    assert usage.marked() == []
+
+
 def test_a_workspace_has_its_stages_quota_until_the_operator_gives_it_another(dynamodb: Any) -> None:
     limits = QuotaLimits(dynamodb, "penstock-test-config", STANDARD)
     assert limits.read(WORKSPACE) == STANDARD
@@ -104,6 +112,8 @@ def test_a_table_that_does_not_answer_is_unavailable(dynamodb: Any, clock: Clock
     for act in (
         lambda: QuotaTable(dynamodb, "absent", clock).add(WORKSPACE, SOURCE, 1, None),
         lambda: QuotaTable(dynamodb, "absent", clock).read(WORKSPACE, 0),
+        lambda: QuotaTable(dynamodb, "absent", clock).marked(),
+        lambda: QuotaTable(dynamodb, "absent", clock).reach(None),
         lambda: QuotaTable(dynamodb, "absent", clock).note_lag("b-shardId-1", 1.0),
         lambda: QuotaLimits(dynamodb, "absent", STANDARD).read(WORKSPACE),
     ):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,9 @@ from msgspec import structs
 from penstock.domain import sources
 from penstock.domain.quotas import LOOK_BACK_S, SILENT_S, WINDOW_S, Limits
 from penstock.domain.sources import Source, WriteKey
+from penstock.errors import StoreUnavailable
 from penstock.steps import keep_quotas, measure
-from penstock.steps.keep_quotas import LOOK_S, look_at, tick
+from penstock.steps.keep_quotas import LOOK_S, TICK_S, look_at, tick
 from penstock.steps.measure import Measured
 from tests.builders_pipeline import SOURCE, WORKSPACE, event, run_of
 from tests.fakes_pipeline import Clock
@@ -41,6 +43,8 @@ class Hub:
     sources: dict[str, Source] = field(default_factory=lambda: {each: source(each) for each in (SOURCE, OTHER)})
     commits: list[Any] = field(default_factory=list)
     chores: list[Any] = field(default_factory=list)
+    looked_at: list[str] = field(default_factory=list)
+    trouble: set[str] = field(default_factory=set)
     slow_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -55,11 +59,25 @@ class Hub:
         self.sources = {name: source(name) for name in (f"src_{number:012d}" for number in range(count))}
         return self
 
+    def in_bulk(self, moved: Mapping[str, int]) -> Hub:
+        """So many sources of each workspace, for long."""
+        self.sources = {}
+        for workspace, count in moved.items():
+            for number in range(count):
+                name = f"src_{workspace[-1]}{number:011d}"
+                bulk = {"workspace_id": workspace, "turn": 1, "turns_at": self.clock.now - 3_600}
+                self.usage.mark(workspace, name)
+                self.sources[name] = structs.replace(source(name), **bulk)
+        return self
+
     def rated(self, rates: Sequence[int]) -> list[tuple[str, int]]:
         return list(zip(self.sources, rates, strict=True))
 
     def find(self, _: Any, __: str, source_id: str) -> Source | None:
         self.clock.now += self.slow_s
+        self.looked_at.append(source_id)
+        if source_id in self.trouble:
+            raise StoreUnavailable("it hangs")
         return self.sources.get(source_id)
 
     def commit(self, steps: Any, entry: Any) -> tuple[()]:
@@ -134,19 +152,19 @@ def test_a_move_is_announced_once() -> None:
 def test_a_source_comes_back_when_it_was_calm_for_a_while() -> None:
     hub = Hub().moved()
     hub.bring(401)
-    assert tick(hub.ports) == []
+    assert tick(hub.ports).moved == []
     hub.clock.now += LOOK_BACK_S
-    assert tick(hub.ports) == []
+    assert tick(hub.ports).moved == []
     hub.clock.now += WINDOW_S
     hub.bring(400, lag_s=4.9)
-    assert tick(hub.ports) == [SOURCE]
+    assert tick(hub.ports).moved == [SOURCE]
     assert hub.sources[SOURCE].turn == 2
 
 
 def test_a_source_does_not_come_back_while_bulk_lags() -> None:
     hub = Hub().moved()
     hub.bring(1, lag_s=5.0)
-    assert tick(hub.ports) == []
+    assert tick(hub.ports).moved == []
 
 
 def test_a_source_of_which_nothing_is_measured_does_not_come_back_while_others_imports_keep_bulk_busy() -> None:
@@ -154,7 +172,7 @@ def test_a_source_of_which_nothing_is_measured_does_not_come_back_while_others_i
     hub.clock.now += LOOK_BACK_S
     hub.hear_of("b-1", 5.0)
     hub.hear_of("b-2", 0.1)
-    assert tick(hub.ports) == []
+    assert tick(hub.ports).moved == []
 
 
 def test_a_source_of_which_nothing_is_measured_comes_back_when_bulk_has_come_to_its_end() -> None:
@@ -162,7 +180,7 @@ def test_a_source_of_which_nothing_is_measured_comes_back_when_bulk_has_come_to_
     hub.hear_of("b-1", 300.0)
     hub.clock.now += LOOK_BACK_S + WINDOW_S
     hub.hear_of("b-1", 4.9)
-    assert tick(hub.ports) == [SOURCE]
+    assert tick(hub.ports).moved == [SOURCE]
 
 
 def test_a_lane_that_is_stuck_is_remembered_while_its_shards_others_go_on() -> None:
@@ -170,7 +188,7 @@ def test_a_lane_that_is_stuck_is_remembered_while_its_shards_others_go_on() -> N
     hub.hear_of("b-1", 300.0)
     hub.clock.now += LOOK_BACK_S
     hub.hear_of("b-1", 0.1)
-    assert tick(hub.ports) == []
+    assert tick(hub.ports).moved == []
 
 
 def test_a_shard_that_was_late_and_falls_silent_is_empty_only_after_a_long_while() -> None:
@@ -178,9 +196,9 @@ def test_a_shard_that_was_late_and_falls_silent_is_empty_only_after_a_long_while
     hub.hear_of("b-1", 300.0)
     hub.clock.now += SILENT_S - WINDOW_S
     hub.hear_of("b-2", 0.1)
-    assert tick(hub.ports) == []
+    assert tick(hub.ports).moved == []
     hub.clock.now += 2 * WINDOW_S
-    assert tick(hub.ports) == [SOURCE]
+    assert tick(hub.ports).moved == [SOURCE]
 
 
 def test_a_source_is_forgotten_when_it_is_back_or_deleted() -> None:
@@ -194,6 +212,45 @@ def test_a_source_is_forgotten_when_it_is_back_or_deleted() -> None:
     hub.usage.mark(WORKSPACE, "src_gone00000000")
     tick(hub.ports)
     assert not hub.usage.marked()
+
+
+def test_a_tick_reads_a_workspaces_usage_once_however_many_of_its_sources_are_moved() -> None:
+    hub = Hub().in_bulk({WORKSPACE: 30})
+    assert len(tick(hub.ports).moved) == 30
+    assert hub.usage.reads == [WORKSPACE]
+
+
+def test_one_workspace_that_cannot_be_looked_at_keeps_up_no_other() -> None:
+    hub = Hub().in_bulk({"ws_a": 2, "ws_b": 2, "ws_c": 2})
+    hub.usage.trouble["ws_b"] = StoreUnavailable("it hangs")
+    looked = tick(hub.ports)
+    assert [hub.sources[name].workspace_id for name in looked.moved] == ["ws_a"] * 2 + ["ws_c"] * 2
+    assert (looked.troubles, looked.is_whole) == ([("ws_b", "it hangs")], True)
+
+
+def test_one_source_that_cannot_be_looked_at_keeps_up_no_other() -> None:
+    hub = Hub().in_bulk({WORKSPACE: 3})
+    first, hangs, last = hub.sources
+    hub.trouble = {hangs}
+    looked = tick(hub.ports)
+    assert looked.moved == [first, last]
+    assert looked.troubles == [(WORKSPACE, "it hangs")]
+
+
+@given(st.dictionaries(st.sampled_from(["ws_a", "ws_b", "ws_c"]), st.integers(1, 9), min_size=1), st.floats(0.1, 8.0))
+def test_ticks_that_do_not_come_to_all_end_in_time_and_have_everybodys_turn_come_as_often(
+    moved: dict[str, int], slow_s: float
+) -> None:
+    """None is calm: bulk lags all the time."""
+    hub = Hub(slow_s=slow_s).in_bulk(moved)
+    for _ in range(20):
+        hub.hear_of("b-1", 60.0)
+        began_at = hub.clock.now
+        tick(hub.ports)
+        assert hub.clock.now <= began_at + TICK_S + slow_s
+    turns = Counter(hub.looked_at)
+    assert turns.keys() == hub.sources.keys()
+    assert max(turns.values()) - min(turns.values()) <= 1
 
 
 def test_a_batch_costs_one_write_for_each_source_and_workspace_and_a_chore_only_where_a_quota_is_passed() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from penstock.adapters.aws_errors import ask_if, asking_dynamodb
-from penstock.domain.quotas import Lag, Limits, Used, window_of
+from penstock.domain.quotas import Lag, Limits, Mark, Used, window_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KEPT_S = 3_600
 MOVED = "operator"  # the partition of what is moved: the gatekeeper looks after all workspaces
 LIVE = "live"
+TICK = "tick"
 BULK = "bulk"  # the partition of its shards' lags
 
 
@@ -79,10 +80,21 @@ class QuotaTable:
         with asking_dynamodb():
             self._client.delete_item(TableName=self._table, Key=_key(MOVED, f"{workspace}#{source}"))
 
-    def marked(self, workspace: str | None = None) -> list[tuple[str, str]]:
-        """(workspace, source) of all that are moved, or of a workspace's. Raises `StoreUnavailable`."""
+    def marked(self, workspace: str | None = None) -> list[Mark]:
+        """All that are moved, or a workspace's. Raises `StoreUnavailable`."""
         theirs = ("", {}) if workspace is None else ("begins_with(sk, :theirs)", {":theirs": {"S": f"{workspace}#"}})
-        return [tuple(item["sk"]["S"].split("#")) for item in self._query(MOVED, *theirs)]
+        return [_mark(item["sk"]["S"]) for item in self._query(MOVED, *theirs)]
+
+    def reached(self) -> Mark | None:
+        """Where the next tick begins; None is with the first. Raises `StoreUnavailable`."""
+        found = [item["mark"]["S"] for item in self._query(TICK, "", {}) if "mark" in item]
+        return _mark(found[0]) if found else None
+
+    def reach(self, mark: Mark | None) -> None:
+        """Raises `StoreUnavailable`."""
+        reached: dict[str, Any] = {"mark": {"S": "#".join(mark)}} if mark else {}
+        with asking_dynamodb():
+            self._client.put_item(TableName=self._table, Item=_key(TICK, "reached") | reached)
 
     def _since(self, owner: str, since: float) -> Iterator[dict[str, Any]]:
         return self._query(owner, "sk >= :first", {":first": {"S": f"{window_of(since):012d}"}})
@@ -131,6 +143,10 @@ def _used(item: dict[str, Any]) -> Used:
     window, _, source = item["sk"]["S"].partition("#")
     lag_s = float(item["lag_s"]["N"]) if "lag_s" in item else None
     return Used(source, int(window), int(item["events"]["N"]), lag_s)
+
+
+def _mark(text: str) -> Mark:
+    return Mark(*text.split("#"))
 
 
 def _lag(item: dict[str, Any]) -> Lag:

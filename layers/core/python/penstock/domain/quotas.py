@@ -73,6 +73,13 @@ class Lag(NamedTuple):
     lag_s: float
 
 
+class Mark(NamedTuple):
+    """A source that is moved, or was and is looked after still."""
+
+    workspace: str
+    source: str
+
+
 class SourceUsage(Struct, frozen=True):
     """Where a source's events go and since when; `lag_s` is of bulk, null where that had none of late."""
 
@@ -123,22 +130,22 @@ def above(used: Sequence[Used], limits: Limits, in_bulk: frozenset[str]) -> list
     return sorted(found - in_bulk, key=lambda source: (-largest[source], source))
 
 
-def is_calm(source: str, used: Sequence[Used], limits: Limits, noted: Sequence[Lag]) -> bool:
-    """Whether in all of these windows it was well below its quota, its workspace too, and bulk is at its heels.
+def calm(names: Iterable[str], used: Sequence[Used], limits: Limits, noted: Sequence[Lag]) -> frozenset[str]:
+    """Those that in all of these windows were well below their quota, their workspace too, with bulk at its heels.
 
     What bulk has not come to yet is not measured, so while any of it lags nobody in it is known to be calm.
     """
-    own = [each for each in used if each.source == source]
-    lag_s = lag_of(own)
-    return (
-        all(each.events <= CALM * limits.of(source) * WINDOW_S for each in own)
-        and all(
-            sum(each.events for each in theirs) <= CALM * limits.workspace * WINDOW_S
-            for theirs in _by_window(used).values()
-        )
-        and (lag_s is None or lag_s < SHORT_LAG_S)
-        and lag_of_bulk(noted) < SHORT_LAG_S
-    )
+    sums = [sum(each.events for each in theirs) for theirs in _by_window(used).values()]
+    if lag_of_bulk(noted) >= SHORT_LAG_S or max(sums, default=0) > CALM * limits.workspace * WINDOW_S:
+        return frozenset()
+    own: dict[str, list[Used]] = defaultdict(list)
+    for each in used:
+        own[each.source].append(each)
+    return frozenset(name for name in names if _is_calm(own[name], limits.of(name)))
+
+
+def _is_calm(own: Sequence[Used], quota: int) -> bool:
+    return max((each.events for each in own), default=0) <= CALM * quota * WINDOW_S and (lag_of(own) or 0) < SHORT_LAG_S
 
 
 def lag_of(own: Iterable[Used]) -> float | None:
@@ -156,6 +163,14 @@ def lag_of_bulk(noted: Sequence[Lag]) -> float:
     for each in noted:
         last[each.shard] = max(each.window, last.get(each.shard, 0))
     return max((each.lag_s for each in noted if each.window >= last[each.shard] - LOOK_BACK_S), default=0.0)
+
+
+def in_turn(marks: Iterable[Mark], reached: Mark | None) -> list[Mark]:
+    """By workspace, beginning behind what was reached."""
+    ordered = sorted(marks)
+    if reached is None:
+        return ordered
+    return [each for each in ordered if each > reached] + [each for each in ordered if each <= reached]
 
 
 def rate_of(used: Iterable[Used], now: float) -> float:

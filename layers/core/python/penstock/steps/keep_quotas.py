@@ -1,29 +1,31 @@
 """Keep quotas: announce the bulk stream to a source that is above its quota, and the live one when it has calmed down.
 
-A source that is moved is marked before it is told, so that no crash leaves it where it is for good.
+A source that is moved is marked before it is told, so that no crash leaves it where it is for good. A tick that cannot
+look at all that are marked ends in time, and the next goes on behind them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Protocol
+from dataclasses import dataclass, field
+from itertools import chain, groupby, islice
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from penstock.domain import audit, quotas, sources, turns
 from penstock.domain.config import Change, Create, Steps
-from penstock.domain.quotas import LOOK_BACK_S, SILENT_S, WINDOW_S, Lag, Limits, NewQuota, Quota, QuotaView, Used
+from penstock.domain.quotas import LOOK_BACK_S, SILENT_S, WINDOW_S, Lag, Limits, Mark, NewQuota, Quota, QuotaView, Used
 from penstock.domain.sources import Source
 from penstock.domain.tokens import Caller
 from penstock.domain.turns import Announced, is_bulk
 from penstock.domain.workspaces import Workspace
-from penstock.errors import Invalid
+from penstock.errors import Invalid, Unavailable
 from penstock.steps.record import Ledger, settled
 
 GATEKEEPER = "gatekeeper"
 LOOK_S = 20.0  # from then on a look moves nobody else: the next window has the workspace looked at again
+TICK_S = 20.0  # from then on a tick looks at nobody else
 MOST_SOURCES = 1_000
 
 
@@ -43,8 +45,21 @@ class Marks(Usage, Protocol):
 
     def unmark(self, workspace: str, source: str) -> None: ...
 
-    def marked(self, workspace: str | None = None) -> Sequence[tuple[str, str]]:
-        """(workspace, source) of all that are marked, or of a workspace's."""
+    def marked(self, workspace: str | None = None) -> Sequence[Mark]:
+        """All, or a workspace's."""
+
+    def reached(self) -> Mark | None:
+        """The last that a tick came to which did not come to all."""
+
+    def reach(self, mark: Mark | None) -> None: ...
+
+
+class Looked(NamedTuple):
+    """The sources that were told to come back, what kept which workspaces' from it, and whether all had their turn."""
+
+    moved: Sequence[str]
+    troubles: Sequence[tuple[str, str]]
+    is_whole: bool
 
 
 class Store(Protocol):
@@ -95,19 +110,65 @@ def _in_bulk(workspace: str, used: Sequence[Used], ports: Ports) -> frozenset[st
     return frozenset(name for name, source in known.items() if source is None or is_bulk(source.turn))
 
 
-def tick(ports: Ports) -> list[str]:
-    """Look at all that are moved: the calm ones come back, those that are back are forgotten. Raises `Unavailable`."""
-    moved = []
-    noted = ports.usage.lags(ports.clock() - SILENT_S)
-    for workspace, name in ports.usage.marked():
-        source = ports.store.find(Source, workspace, name)
-        if source is None or (not is_bulk(source.turn) and _is_settled(source, ports)):
-            ports.usage.unmark(workspace, name)
-        elif is_bulk(source.turn):
-            used = ports.usage.read(workspace, ports.clock() - LOOK_BACK_S)
-            if quotas.is_calm(name, used, ports.quotas.read(workspace), noted) and _move(source, ports):
-                moved.append(name)
-    return moved
+def tick(ports: Ports) -> Looked:
+    """Look at those that are moved: the calm ones come back, those that are back are forgotten.
+
+    What keeps one workspace from being looked at keeps up no other. Raises `Unavailable` where that is so of all.
+    """
+    until = ports.clock() + TICK_S
+    reached = ports.usage.reached()
+    looks = _Looks(ports, ports.usage.lags(ports.clock() - SILENT_S), until)
+    marks = quotas.in_turn(ports.usage.marked(), reached)
+    for workspace, theirs in groupby(marks, lambda mark: mark.workspace):
+        if looks.is_over:
+            break
+        looks.look_at(workspace, [mark.source for mark in theirs])
+    after = marks[looks.done - 1] if 0 < looks.done < len(marks) else None
+    if looks.done and after != reached:
+        ports.usage.reach(after)
+    return Looked(looks.moved, looks.troubles, looks.done == len(marks))
+
+
+@dataclass
+class _Looks:
+    """One tick's; `done` is how many sources had their turn."""
+
+    ports: Ports
+    noted: Sequence[Lag]
+    until: float
+    done: int = 0
+    moved: list[str] = field(default_factory=list)
+    troubles: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        return self.ports.clock() > self.until
+
+    def look_at(self, workspace: str, names: Sequence[str]) -> None:
+        """At a workspace's sources, by one reading of its usage, while there is time."""
+        try:
+            limits = self.ports.quotas.read(workspace)
+            used = self.ports.usage.read(workspace, self.ports.clock() - LOOK_BACK_S)
+        except Unavailable as error:
+            self.troubles.append((workspace, str(error)))
+            self.done += len(names)
+            return
+        calm = quotas.calm(names, used, limits, self.noted)
+        for name in names:
+            if self.is_over:
+                return
+            self.done += 1
+            try:
+                self._look_at(Mark(workspace, name), name in calm)
+            except Unavailable as error:
+                self.troubles.append((workspace, str(error)))
+
+    def _look_at(self, mark: Mark, is_calm: bool) -> None:
+        source = self.ports.store.find(Source, *mark)
+        if source is None or (not is_bulk(source.turn) and _is_settled(source, self.ports)):
+            self.ports.usage.unmark(*mark)
+        elif is_bulk(source.turn) and is_calm and _move(source, self.ports):
+            self.moved.append(mark.source)
 
 
 def _is_settled(source: Source, ports: Ports) -> bool:
