@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functions.control.serving import Call, Resource
 from penstock.domain.quotas import NewQuota, QuotaView
+from penstock.domain.sources import Source
 from penstock.domain.tokens import ALL_WORKSPACES
 from penstock.steps import keep_quotas
 
@@ -17,12 +18,12 @@ resource = Resource("quotas")
     summary="Read the workspace's quota, what it uses of it, and which of its sources are in bulk",
     scope="sources:read",
     answer=QuotaView,
+    paged=True,
 )
 def read(call: Call) -> QuotaView:
-    workspace_id = call.caller.workspace_id
-    return keep_quotas.view(
-        call.ports.ledger, workspace_id, call.ports.quotas.read(workspace_id), call.ports.quota_usage
-    )
+    workspace_id, ports = call.caller.workspace_id, call.ports
+    limits = ports.quotas.read(workspace_id)
+    return keep_quotas.view(ports.ledger, workspace_id, limits, ports.quota_usage, call.window(Source.kind))
 
 
 @resource.operation(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import requests
 
@@ -14,8 +13,8 @@ ABOVE = 2_600  # events within a window, of a source that may send 200 a second
 
 
 def mode_of(pipe: Pipe) -> str:
-    found: list[dict[str, Any]] = pipe.running.control.get("/control/quotas")["sources"]
-    return next(each["mode"] for each in found if each["source_id"] == pipe.source_id)
+    found = pipe.running.control.all_of("sources", at="quotas")
+    return next(str(each["mode"]) for each in found if each["source_id"] == pipe.source_id)
 
 
 def test_history_arrives_in_order_through_a_queue_of_its_own(running: RunningHub) -> None:

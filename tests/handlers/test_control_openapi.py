@@ -38,7 +38,7 @@ expected-statuses = ["2xx", "404", "409"]
 [[operations]]
 include-operation-id = [
     "createDestination", "changeDestination", "saveTrackingPlan", "createAlert", "changeAlert", "createReplay",
-    "replayLetter", "setQuota", {paged}
+    "replayLetter", "setQuota", "getQuotas", {paged}
 ]
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "404", "409"]

@@ -30,6 +30,17 @@ def test_a_workspace_sees_its_quota_and_what_each_source_sends(owner: Tenant) ->
     assert {"source_id": source, "quota": 1_000, "mode": "live", "since": None, "lag_s": None}.items() <= one.items()
 
 
+def test_sources_are_paged_and_none_is_left_out(owner: Tenant) -> None:
+    made = sorted(owner.source()["id"] for _ in range(5))
+    page = owner.call("GET", "/control/quotas", limit=2).body
+    found = [each["source_id"] for each in page["sources"]]
+    while page["next"]:
+        page = owner.call("GET", "/control/quotas", limit=2, next=page["next"]).body
+        assert (page["quota"], len(page["sources"])) == (5_000, min(2, 5 - len(found)))
+        found += [each["source_id"] for each in page["sources"]]
+    assert found == made
+
+
 def test_the_operator_gives_a_workspace_another_quota(owner: Tenant) -> None:
     source = owner.source()["id"]
     path = f"/control/workspaces/{owner.id}/quota"

@@ -55,6 +55,7 @@ class FakeControl:
         app.router.add_get("/control/destinations/{id}/health", self.healthy)
         app.router.add_get("/control/destinations/{id}/gate", self.gate)
         app.router.add_post("/control/destinations/{id}/{act:pause|resume}", self.switch)
+        app.router.add_get("/control/quotas", self.quotas)
         app.router.add_get("/control/{kind}", self.listed)
         app.router.add_post("/control/{kind}", self.create)
         app.router.add_get("/control/{kind}/{id}", self.read)
@@ -76,8 +77,13 @@ class FakeControl:
 
     async def listed(self, request: web.Request) -> web.Response:
         kind = request.match_info["kind"]
+        return self._page(request, kind, list(self.items[kind].values()))
+
+    async def quotas(self, request: web.Request) -> web.Response:
+        return self._page(request, "sources", [{"source_id": id_, "mode": "live"} for id_ in self.items["sources"]])
+
+    def _page(self, request: web.Request, kind: str, every: list[dict[str, Any]]) -> web.Response:
         begin = int(request.query.get("next", "0"))
-        every = list(self.items[kind].values())
         more = str(begin + 2) if len(every) > begin + 2 else None
         return web.json_response({kind: every[begin : begin + 2], "next": more})
 

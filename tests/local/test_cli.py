@@ -94,6 +94,7 @@ def test_a_list_is_shown_whole_however_many_pages_it_has(hub: Hub, run: Run) -> 
         run("sources", "create", name)
     assert [item["name"] for item in json.loads(run("sources", "list", "--json")[1])] == ["one", "two", "three"]
     assert all(name in run("sources", "list")[1] for name in ("one", "two", "three"))
+    assert [each["mode"] for each in json.loads(run("sources", "quotas", "--json")[1])] == ["live"] * 3
 
 
 def test_a_destination_is_made_for_every_source_and_changed_by_what_is_given(

@@ -92,11 +92,12 @@ class SourceUsage(Struct, frozen=True):
 
 
 class QuotaView(Struct, frozen=True):
-    """A workspace's quota, what it uses of it, and what each of its sources does."""
+    """A workspace's quota, what it uses of it, and what each of its sources does, by pages of these."""
 
     quota: int
     events_per_s: float
     sources: list[SourceUsage]
+    next: str | None
 
 
 def limits_of(found: Quota | None, standard: Limits) -> Limits:

@@ -26,7 +26,7 @@ def every(as_json: AsJson = False) -> None:
 def quotas(as_json: AsJson = False) -> None:
     """What each source sends, how much it may send live, and whether it is in bulk."""
     columns = ("source_id", "mode", "events_per_s", "quota", "lag_s", "since")
-    show_list(control().get("/control/quotas")["sources"], columns, as_json)
+    show_list(control().all_of("sources", at="quotas"), columns, as_json)
 
 
 @app.command()

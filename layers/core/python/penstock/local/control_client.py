@@ -50,11 +50,11 @@ class ControlClient:
     def delete(self, path: str) -> dict[str, Any]:
         return self._ask("DELETE", path)
 
-    def all_of(self, kind: str) -> Iterator[dict[str, Any]]:
-        """Every item of a list, page by page."""
+    def all_of(self, kind: str, at: str | None = None) -> Iterator[dict[str, Any]]:
+        """Every item of a list, page by page; `at` is its route where that is not called like what it lists."""
         query: dict[str, str | int] = {"limit": PAGE}
         while True:
-            page = self._ask("GET", f"/control/{kind}", query=query)
+            page = self._ask("GET", f"/control/{at or kind}", query=query)
             yield from page[kind]
             if not page.get("next"):
                 return

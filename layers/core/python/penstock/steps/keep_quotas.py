@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, groupby, islice
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from penstock.domain import audit, quotas, sources, turns
 from penstock.domain.config import Change, Create, Steps
+from penstock.domain.paging import Window
 from penstock.domain.quotas import LOOK_BACK_S, SILENT_S, WINDOW_S, Lag, Limits, Mark, NewQuota, Quota, QuotaView, Used
 from penstock.domain.sources import Source
 from penstock.domain.tokens import Caller
@@ -26,7 +27,6 @@ from penstock.steps.record import Ledger, settled
 GATEKEEPER = "gatekeeper"
 LOOK_S = 20.0  # from then on a look moves nobody else: the next window has the workspace looked at again
 TICK_S = 20.0  # from then on a tick looks at nobody else
-MOST_SOURCES = 1_000
 
 
 class Usage(Protocol):
@@ -205,12 +205,10 @@ def set_quota(ledger: Ledger, caller: Caller, workspace_id: str, wanted: NewQuot
     return settled(attempt)
 
 
-def view(ledger: Ledger, workspace_id: str, limits: Limits, usage: Usage) -> QuotaView:
+def view(ledger: Ledger, workspace_id: str, limits: Limits, usage: Usage, window: Window) -> QuotaView:
     """Raises `StoreUnavailable`."""
     now = ledger.clock()
     used = usage.read(workspace_id, now - LOOK_BACK_S)
-    found = [
-        quotas.usage(source, used, limits, now, audit.iso(source.turns_at) if source.turn else None)
-        for source in islice(chain.from_iterable(ledger.pages(Source, workspace_id)), MOST_SOURCES)
-    ]
-    return QuotaView(limits.workspace, quotas.rate_of(used, now), found)
+    found, more = ledger.page(Source, workspace_id, window)
+    shown = [quotas.usage(each, used, limits, now, audit.iso(each.turns_at) if each.turn else None) for each in found]
+    return QuotaView(limits.workspace, quotas.rate_of(used, now), shown, more)
