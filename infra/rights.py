@@ -217,7 +217,7 @@ def gatekeeper(on: Resources) -> list[Grant]:
         Grant(("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), (on.queues,), why_wide=QUEUES),
         Grant(("sqs:SendMessage",), (on.queues,), why_wide=QUEUES),
         Grant(("dynamodb:UpdateItem",), (on.dedup,)),
-        Grant(("dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"), (on.overflow,)),
+        Grant(("dynamodb:Query", "dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"), (on.overflow,)),
         Grant(("dynamodb:BatchWriteItem",), (on.overflow,)),
         Grant(("sqs:SendMessage",), (on.chores,)),
         Grant(("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"), (on.chores,), on_behalf=True),
@@ -240,7 +240,7 @@ def _counts(on: Resources) -> list[Grant]:
     by_destination = f"{on.overflow}/index/{tables.OVERFLOW_BY_DESTINATION}"
     return [
         Grant(("dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"), (on.receipts,)),
-        Grant(("dynamodb:Query",), (on.overflow, by_destination)),
+        Grant(("dynamodb:Query",), (by_destination,)),
     ]
 
 
