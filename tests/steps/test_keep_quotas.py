@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -335,3 +337,38 @@ def test_the_lag_of_bulk_is_measured_by_its_own_records() -> None:
     hub = Hub()
     hub.measure(Measured(run_of(), hub.clock.now - 3.0, True), Measured(run_of(), hub.clock.now - 2.0, True))
     assert [each.lag_s for each in hub.usage.used.values()] == [3.0]
+
+
+class Amid:
+    """Does something before a call, the one of that number."""
+
+    def __init__(self, of: Any, number: int, act: Callable[[], Any]) -> None:
+        self._of, self._left, self._act = of, number, act
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._of, name)
+
+        def call(*given: Any) -> Any:
+            self._left -= 1
+            if self._left == -1:
+                self._act()
+            return method(*given)
+
+        return call
+
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("port", ["usage", "store"])
+@pytest.mark.parametrize("is_tick_cut", [True, False])
+def test_a_source_that_is_moved_while_a_tick_forgets_it_is_looked_after(
+    is_tick_cut: bool, port: str, number: int
+) -> None:
+    hub = Hub()
+    hub.usage.mark(WORKSPACE, SOURCE)  # it has come back
+    hub.bring(501)
+    cut = tick if is_tick_cut else partial(look_at, WORKSPACE)
+    whole = partial(look_at, WORKSPACE, hub.ports) if is_tick_cut else partial(tick, hub.ports)
+    cut(replace(hub.ports, **{port: Amid(getattr(hub.ports, port), number, whole)}))
+    whole()
+    assert hub.sources[SOURCE].turn == 1
+    assert hub.usage.marks == {(WORKSPACE, SOURCE)}

@@ -1,7 +1,8 @@
 """Keep quotas: announce the bulk stream to a source that is above its quota, and the live one when it has calmed down.
 
-A source that is moved is marked before it is told, so that no crash leaves it where it is for good. A tick that cannot
-look at all that are marked ends in time, and the next goes on behind them.
+A source that is moved is marked before it is told, so that no crash leaves it where it is for good, and after, so that
+no tick forgets it that looked before it was told. A tick that cannot look at all that are marked ends in time, and the
+next goes on behind them.
 """
 
 from __future__ import annotations
@@ -166,9 +167,16 @@ class _Looks:
     def _look_at(self, mark: Mark, is_calm: bool) -> None:
         source = self.ports.store.find(Source, *mark)
         if source is None or (not is_bulk(source.turn) and _is_settled(source, self.ports)):
-            self.ports.usage.unmark(*mark)
+            self._forget(mark)
         elif is_bulk(source.turn) and is_calm and _move(source, self.ports):
             self.moved.append(mark.source)
+
+    def _forget(self, mark: Mark) -> None:
+        """Unless it is being moved at this moment: whoever announces that marks it before and after."""
+        self.ports.usage.unmark(*mark)
+        source = self.ports.store.find(Source, *mark)
+        if source is not None and is_bulk(source.turn):
+            self.ports.usage.mark(*mark)
 
 
 def _is_settled(source: Source, ports: Ports) -> bool:
@@ -185,7 +193,10 @@ def _move(source: Source | None, ports: Ports) -> bool:
     after = sources.announcing(source, Announced(turn, float(int(at) + 1)))
     action = "source.to_bulk" if is_bulk(turn) else "source.to_live"
     entry = audit.entry(source.workspace_id, ports.chance(12), now, GATEKEEPER, action, source.id)
-    return not ports.store.commit(sources.replaced(source, after), entry)
+    if ports.store.commit(sources.replaced(source, after), entry):
+        return False
+    ports.usage.mark(source.workspace_id, source.id)  # a tick may have taken it for one that is back
+    return True
 
 
 def set_quota(ledger: Ledger, caller: Caller, workspace_id: str, wanted: NewQuota) -> NewQuota:
