@@ -47,6 +47,7 @@ class Traffic:
     wanted_by: float = 2.0  # destinations of an event
     consumers: int = 2  # fanout and schema
     records_per_batch: float = 50.0
+    sources_per_batch: float = 25.0  # each of a workspace of its own
     jobs_per_call: float = 3.0  # sent, received or deleted together; a queue takes ten at most
     collect_s: float = 0.020
     fan_out_s: float = 0.250
@@ -116,8 +117,12 @@ class Taken:
 
     @property
     def writes(self) -> float:
-        """A claim for each run, a receipt of 1 KB for each invocation and destination, counts of schemas, the round."""
-        return self.runs + self.receipts + 20 * self.batches + WRITES_PER_TURN * self.turns
+        """A claim for each run, a receipt of 1 KB for each invocation and destination, counts of schemas, the round.
+
+        And what each source of a batch has brought, and each workspace.
+        """
+        usage = 2 * self.traffic.sources_per_batch * self.batches
+        return self.runs + self.receipts + 20 * self.batches + usage + WRITES_PER_TURN * self.turns
 
     @property
     def reads(self) -> float:
