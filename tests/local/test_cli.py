@@ -163,8 +163,11 @@ def change(version: int, event: str | None = "Ordered", call: str = "track") -> 
 
 
 @pytest.fixture
-def watched(control: FakeControl, run: Run) -> Callable[..., tuple[int, list[str]]]:
-    """Watch while things happen, one at each wait, and then interrupt: the exit code and the lines."""
+def watched(control: FakeControl, run: Run) -> Iterator[Callable[..., tuple[int, list[str]]]]:
+    """Watch while things happen, one at each wait, and then interrupt: the exit code and the lines.
+
+    Whoever starts tests in the background may have them ignore interruptions.
+    """
 
     def watch(*arguments: str, while_: Callable[[], None] = lambda: None) -> tuple[int, list[str]]:
         happenings = iter([while_, interrupt])
@@ -173,7 +176,9 @@ def watched(control: FakeControl, run: Run) -> Callable[..., tuple[int, list[str
         assert complaint == ""
         return code, said.splitlines()
 
-    return watch
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield watch
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupt() -> None:
