@@ -122,6 +122,16 @@ def test_a_tool_that_fails_now_in_one_way_and_now_in_another_is_given_up_after_t
     assert [letter.attempts for letter in works.letters.letters] == [25]
 
 
+def test_a_note_of_before_kinds_had_an_age_of_their_own_gives_up_no_sooner() -> None:
+    works = Works(tool=RecordingTool(503, 503))
+    old = Progress(0, 3, "http_503", first_at=NOW.timestamp() - 60, returns=3, kind="trouble")
+    works.progress.write(WORKSPACE, DESTINATION, job(1).id, old)
+    assert len(works.deliver(message(job(1), receives=4)).failed) == 1
+    works.now += timedelta(hours=4)
+    assert works.deliver(message(job(1), receives=5)).failed == ()
+    assert works.books.dead == {"http_503": 1}
+
+
 NOT_MADE = Answer(None, trouble=Trouble.NO_ROOM)
 
 

@@ -145,7 +145,7 @@ def ages(note: Progress, failure: Failure, now: float, open_since: float) -> Age
     """The ages of an event that failed just now. What a closed gate or a person to mend something took is no age."""
     if not note.attempts or note.first_at < open_since or note.kind == Failure.STOPPED.value:
         return Ages(now, now)
-    return Ages(note.first_at, note.kind_at if note.kind == failure.value else now)
+    return Ages(note.first_at, max(note.first_at, note.kind_at) if note.kind == failure.value else now)
 
 
 def is_too_old(ages: Ages, now: float, answer: Answer, policy: DeliveryPolicy) -> bool:
