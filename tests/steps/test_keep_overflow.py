@@ -281,6 +281,18 @@ def test_a_round_ends_in_time_and_what_the_queue_has_by_then_is_forgotten(hub: H
     assert (hub.taken, hub.waiting.states) == (in_order(40), {})
 
 
+def test_a_round_that_ends_early_has_taken_as_much_of_each_lane(hub: Hub) -> None:
+    hub.overflow = KeepOverflow(hub.waiting, hub.queues, SlowQueues(hub, 0.2), hub.progress, hub.clock)
+    lanes = [LANE._replace(group=f"{number:032x}") for number in range(30)]
+    for lane in lanes:
+        hub.waiting.open(lane, ADA._replace(group=lane.group))
+        hub.waiting.append(lane, [Message(f"{lane.group}-{number}", lane.group, "{}") for number in range(200)])
+    hub.overflow.refill_in_turn(*KEY, [QueueKey(*KEY, URL)])
+    left = [len(hub.waiting.jobs[lane]) for lane in lanes]
+    assert max(left) < 200
+    assert max(left) - min(left) <= 1
+
+
 def test_a_round_takes_no_more_into_memory_than_fits_and_something_of_each_lane(hub: Hub) -> None:
     hub.overflow = KeepOverflow(hub.waiting, hub.queues, hub.filled, hub.progress, hub.clock)
     large = "x" * (LARGEST_ROUND // 8)

@@ -95,7 +95,7 @@ def refill(queue: QueueKey, ports: Ports, has_time: Callable[[], bool], after: s
         share = ports.limits.refilled_at_once, LARGEST_ROUND // len(lanes)
         lines = [_Line(lane, ports.overflow.stored(lane, *share)) for lane in lanes]
         try:
-            while has_time() and (call := _next_call(line for line in lines if line.is_waiting)):
+            while has_time() and (call := _next_call(_least_served(lines))):
                 _send(call, queue.url, ports.queues)
         finally:
             for line in lines:
@@ -114,6 +114,11 @@ def _next_lanes(first: Sequence[LaneKey], after: str, overflow: Overflow) -> Seq
     found = list(dict.fromkeys([*behind, *first]))[:LANES_AT_ONCE]
     overflow.reach(found[-1])
     return found
+
+
+def _least_served(lines: Iterable[_Line]) -> list[_Line]:
+    """A round may end early, and the next one begins with the same lanes: each gives as much as any."""
+    return sorted((line for line in lines if line.is_waiting), key=lambda line: line.taken)
 
 
 def _next_call(lines: Iterable[_Line]) -> list[_Line]:
