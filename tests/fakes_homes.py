@@ -19,6 +19,7 @@ class MemoryHomes:
         return {key: self.items.get(key, Home()) for key in keys}
 
     def carry(self, key: HomeKey, names: Sequence[Name], turn: int | None) -> None:
+        assert len(set(names)) == len(names), "DynamoDB takes no set in which anything is twice"
         found = self.items.get(key, Home())
         if turn is not None and found.turn != turn:
             raise StoreChanged("moved")

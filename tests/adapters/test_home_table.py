@@ -158,6 +158,73 @@ def test_rows_that_are_written_while_somebody_finds_none_are_not_forgotten() -> 
         assert of(table).behind == frozenset(names)
 
 
+def test_rows_are_not_forgotten_by_an_answer_that_was_lost_and_asked_for_again() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        table = HomeTable(client, TABLE, lambda: NOW, lambda _: None)
+        names = [Name(2, number) for number in range(300)]
+        table.carry(KEY, names[:100], 0)
+        table.carry(KEY, names[100:200], 0)
+        table.sent(KEY, names[100:200], None)
+        of(HomeTable(Again(client, lambda: table.carry(KEY, names[200:], 0)), TABLE, lambda: NOW, lambda _: None))
+        assert of(table).behind == frozenset([*names[:100], *names[200:]])
+
+
+def test_whoever_meets_another_at_a_keys_item_tries_again() -> None:
+    with mock_aws():
+        make_tables()
+        pauses: list[float] = []
+        client = Meeting(boto3.client("dynamodb", region_name=REGION))
+        table = HomeTable(client, TABLE, lambda: NOW, pauses.append)
+        names = [Name(2, number) for number in range(150)]
+        table.carry(KEY, names[:100], 0)
+        table.carry(KEY, names[100:], 0)
+        table.sent(KEY, names[:1], None)
+        assert of(table).behind == frozenset(names[1:])
+        assert len(pauses) == client.met == 5
+
+
+class Meeting:
+    """Every other write finds another under way."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self.met, self._writes = client, 0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def update_item(self, **request: Any) -> Any:
+        self._meet({"Error": {"Code": "TransactionConflictException"}}, "UpdateItem")
+        return self._client.update_item(**request)
+
+    def transact_write_items(self, **request: Any) -> Any:
+        reasons = {"CancellationReasons": [{"Code": "None"}, {"Code": "TransactionConflict"}]}
+        self._meet({"Error": {"Code": "TransactionCanceledException"}} | reasons, "TransactWriteItems")
+        return self._client.transact_write_items(**request)
+
+    def _meet(self, answer: Any, call: str) -> None:
+        self._writes += 1
+        if self._writes % 2:
+            self.met += 1
+            raise ClientError(answer, call)
+
+
+class Again:
+    """Makes its first update twice, as whoever gets no answer does, and does something in between."""
+
+    def __init__(self, client: Any, act: Any) -> None:
+        self._client, self._act = client, act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def update_item(self, **request: Any) -> Any:
+        self._client.update_item(**request)
+        self._act()
+        return self._client.update_item(**request)
+
+
 class Late:
     """Does something once, after it has looked for rows."""
 

@@ -36,6 +36,13 @@ def is_first_refused(error: ClientError) -> bool:
     return bool(reasons[0].get("Code") == "ConditionalCheckFailed")
 
 
+def is_conflict(error: ClientError) -> bool:
+    """Whether DynamoDB turned it away for another write of the same item: trying again is right, and nobody does."""
+    reasons: Any = error.response.get("CancellationReasons", [])
+    is_theirs = any(reason.get("Code") == "TransactionConflict" for reason in reasons)
+    return is_theirs or code_of(error) == "TransactionConflictException"
+
+
 def _is_gone(error: ClientError) -> bool:
     return code_of(error) in QUEUE_GONE
 

@@ -1,22 +1,27 @@
 """The homes of ordering keys, beside their claims in the table `dedup`: only keys of moved sources have one.
 
 A key's item has the names of what is behind, as far as they are few, and `more` where others lie beside it, a row each.
-`more` counts up whenever such rows are written, so that nobody forgets of rows that were written meanwhile.
+`more` is another value whenever such rows are written, so that nobody forgets of rows that were written meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from os import urandom
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import ClientError
 
 from penstock import tables
-from penstock.adapters.aws_errors import ask_if, asking_dynamodb, is_first_refused
+from penstock.adapters.aws_errors import ask_if, asking_dynamodb, is_conflict, is_first_refused
 from penstock.domain import home
 from penstock.domain.home import Home, HomeKey, Name
 from penstock.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
 
 KEPT_S = 16 * 86_400  # longer than any stream keeps a run that could ask for it
 KEYS_PER_READ = 100
@@ -106,8 +111,8 @@ class HomeTable:
         counted: dict[str, Any] = {
             "TableName": self._table,
             "Key": _as_item(key),
-            "UpdateExpression": f"{KEPT} ADD more :one",
-            "ExpressionAttributeValues": {":one": _number(1), **values, **expires},
+            "UpdateExpression": f"{KEPT}, more = :more",
+            "ExpressionAttributeValues": {":more": {"S": urandom(8).hex()}, **values, **expires},
             **_condition(still),
         }
         for part in _parts(names):
@@ -117,7 +122,18 @@ class HomeTable:
 
     def _together(self, parts: Sequence[Any]) -> None:
         with asking_dynamodb(changed_if=is_first_refused):
-            self._client.transact_write_items(TransactItems=parts)
+            self._patiently(lambda: self._client.transact_write_items(TransactItems=parts))
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """The two fan-outs may write a key's item at once, and where one does by a transaction, one is turned away."""
+        for pause_s in PAUSES_S:
+            try:
+                return call()
+            except ClientError as error:
+                if not is_conflict(error):
+                    raise
+                self._sleep(pause_s)
+        return call()
 
     def _brought_home(self, key: HomeKey, names: Sequence[Name], turn: int) -> bool:
         """Whether these were all that were behind, and the key is in no later turn."""
@@ -134,16 +150,15 @@ class HomeTable:
         self, key: HomeKey, change: str, values: Mapping[str, Any], condition: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any] | None:
         """The item as it is then; None where the condition did not hold."""
-        answer = ask_if(
-            lambda: self._client.update_item(
-                TableName=self._table,
-                Key=_as_item(key),
-                UpdateExpression=change,
-                ExpressionAttributeValues={**values, ":expires": self._expiry()},
-                ReturnValues="ALL_NEW",
-                **(condition or {}),
-            )
-        )
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _as_item(key),
+            "UpdateExpression": change,
+            "ExpressionAttributeValues": {**values, ":expires": self._expiry()},
+            "ReturnValues": "ALL_NEW",
+            **(condition or {}),
+        }
+        answer = ask_if(lambda: self._patiently(lambda: self._client.update_item(**request)))
         return None if answer is None else answer["Attributes"]
 
     def _expiry(self) -> dict[str, str]:

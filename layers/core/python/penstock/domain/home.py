@@ -17,7 +17,7 @@ from penstock.domain.job import group_of
 from penstock.domain.run import Run
 from penstock.domain.turns import is_bulk
 
-MOST_BEHIND = 20_000  # runs of one key that live fan-out carries: whoever has its line has all their names in memory
+MOST_BEHIND = 3_000  # runs of one key that live fan-out carries: whoever has one of them reads the names of all
 
 
 class HomeKey(NamedTuple):

@@ -166,7 +166,8 @@ def _carry(arranged: Arranged, end: int, ports: Ports) -> int:
 
 
 def _noting(arranged: Arranged, key: HomeKey, places: Sequence[int], ports: Ports) -> Callable[[], bool]:
-    names = [home.name_of(arranged.entries[place].run, arranged.entries[place].id) for place in places]
+    every = [home.name_of(arranged.entries[place].run, arranged.entries[place].id) for place in places]
+    names = list(dict.fromkeys(every))  # a run that was put twice may come twice
     turn = None if arranged.is_bulk else arranged.lines[key].home.turn
 
     def act() -> bool:
