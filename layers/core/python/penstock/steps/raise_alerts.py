@@ -144,8 +144,6 @@ def _looked_at(turn: Turn, read: dict[int, Reading], until: float, ports: Ports)
     if not alert.enabled:
         return None
     reading = read.get(alert.window_minutes) or _reading(item, alert.window_minutes, until, ports)
-    if reading is None:
-        return None  # its turn comes again in a minute
     read[alert.window_minutes] = reading
     if alert.metric != "gate" and _is_stale(reading):
         return None
@@ -155,22 +153,23 @@ def _looked_at(turn: Turn, read: dict[int, Reading], until: float, ports: Ports)
     return _told(turn, alert, item, after, ports) if after.is_to_be_told else None
 
 
-def _reading(item: Destination, minutes: int, until: float, ports: Ports) -> Reading | None:
+def _reading(item: Destination, minutes: int, until: float, ports: Ports) -> Reading:
     """As of the last minutes that are counted; those of a destination that brings more at once than is counted in one
     call are some minutes old. What nobody has asked for of late is caught up with, as far as there is time.
-
-    None where there was no room before all time was over.
     """
+    found = _read(item, minutes, ports)
+    while found.counted_to < found.now - SETTLED_AFTER_S and ports.clock() <= until:
+        reached = found.counted_to
+        found = _read(item, minutes, ports)
+        if found.counted_to == reached:  # somebody else counts
+            break
+    return found
+
+
+def _read(item: Destination, minutes: int, ports: Ports) -> Reading:
+    """Others get in between: one who has long to catch up with keeps nobody out for as long."""
     with ports.room:
-        if ports.clock() > until:
-            return None
-        found = read_health.read(item, minutes, ports.health, as_counted=True)
-        while found.counted_to < found.now - SETTLED_AFTER_S and ports.clock() <= until:
-            reached = found.counted_to
-            found = read_health.read(item, minutes, ports.health, as_counted=True)
-            if found.counted_to == reached:  # somebody else counts
-                break
-        return found
+        return read_health.read(item, minutes, ports.health, as_counted=True)
 
 
 def _is_stale(reading: Reading) -> bool:
