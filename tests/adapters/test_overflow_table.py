@@ -155,6 +155,22 @@ def test_jobs_are_counted_without_being_read() -> None:
         assert len(read) == 21 and not [item for item in read if "body" in item]
 
 
+def test_jobs_that_were_stored_before_the_index_had_them_are_counted_once_they_are_renewed() -> None:
+    with mock_aws():
+        make_tables()
+        client = boto3.client("dynamodb", region_name=REGION)
+        table(client).open(LANE, ADA)
+        table(client).append(LANE, jobs(1, 2))
+        for item in client.scan(TableName=OVERFLOW)["Items"]:
+            if "body" in item:
+                key = {name: item[name] for name in ("owner", "sk")}
+                remove = {"UpdateExpression": "REMOVE #of", "ExpressionAttributeNames": {"#of": "of"}}
+                client.update_item(TableName=OVERFLOW, Key=key, **remove)
+        assert table(client).count(WORKSPACE, DESTINATION, 10) == 0
+        assert table(client).renew(LANE, 10)
+        assert table(client).count(WORKSPACE, DESTINATION, 10) == 2
+
+
 def test_what_comes_again_of_late_is_stored_once_and_holds_up_nothing(overflow: Any) -> None:
     overflow.open(LANE, ADA)
     overflow.append(LANE, jobs(1, 2))

@@ -186,7 +186,9 @@ class OverflowTable:
         self._mark(_owner_in(found, lane), lane, KEPT, kept)
         places = self._places(lane, most, found.get("renewed_to", {}).get("S"))
         for place in places:
-            self._items.update(lane, place, KEPT, kept)
+            self._items.update(
+                lane, place, f"{KEPT}, #of = :of", {**kept, ":of": part_of(lane)["of"]}, names={"#of": "of"}
+            )
         if len(places) == most:
             self._items.update(lane, LANE, "SET renewed_to = :place", {":place": {"S": places[-1]}})
             return False
