@@ -46,9 +46,13 @@ class MemoryRates:
 
 @dataclass
 class LimitedTool:
-    """Takes `per_s` requests a second, a second's worth at once, and answers 429 to the rest."""
+    """Takes `per_s` requests a second, a second's worth at once, and answers 429 to the rest.
+
+    While it `is_moody` it takes every other request, however many there are.
+    """
 
     per_s: float
+    is_moody: bool = False
     tokens: float = 0.0
     at: float = 0.0
     begun: list[float] = field(default_factory=list)
@@ -60,7 +64,8 @@ class LimitedTool:
         self.tokens = min(self.tokens + (now - self.at) * self.per_s, max(self.per_s, 1.0))
         self.at = now
         self.begun.append(now)
-        if self.tokens < 1:
+        is_refused = len(self.begun) % 2 == 1 if self.is_moody else self.tokens < 1
+        if is_refused:
             self.refused.append(now)
             return False
         self.tokens -= 1

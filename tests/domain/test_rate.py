@@ -96,6 +96,16 @@ def test_a_429_halves_the_limit_once_for_all_that_was_under_way() -> None:
     assert settled(state, of(since=NOW + 1), NOW + 2, 5, 1).limit == 2
 
 
+def test_while_nothing_is_taken_429s_do_not_tell_how_much_is_too_much() -> None:
+    state, now = taught(8, lowered_at=NOW - 60), NOW
+    for limit in (4, 2, 1, 0.5):
+        now += 5
+        state = settled(state, of(since=now - 1), now, 2, 2)
+        assert (state.limit, state.ceiling) == (limit, 8)
+    state = settled(state, of(since=now + 1), now + 2, 2, 1)
+    assert (state.limit, state.ceiling) == (0.25, 0.5), "one was taken, and the other was too much"
+
+
 def test_the_first_429_is_measured_by_what_was_sent() -> None:
     assert settled(RateState(), of(NOW - 2, None), NOW, 60, 3).limit == 30
     assert settled(RateState(), of(NOW - 0.001, None), NOW, 10, 3).limit == rate.MOST
@@ -128,7 +138,7 @@ def test_a_limit_in_demand_rises_fast_at_first_slowly_near_where_it_failed_and_f
         for mark in (18, 20, 40):
             if before < mark <= state.limit:
                 reached[mark] = now - NOW
-    assert reached == {18: pytest.approx(4, abs=1), 20: pytest.approx(24, abs=2), 40: pytest.approx(57, abs=4)}
+    assert reached == {18: pytest.approx(4, abs=1), 20: pytest.approx(24, abs=2), 40: pytest.approx(51, abs=3)}
 
 
 def test_a_limit_that_is_not_in_demand_stays_and_is_forgotten_after_minutes() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.delivery_policy import STANDARD, DeliveryPolicy
-from penstock.domain.rate import LEASE_S, SLOT_S, Lease, RateState
+from penstock.domain.rate import LEASE_S, LEAST, SLOT_S, Lease, RateState
 from penstock.errors import StoreUnavailable
 from penstock.steps.keep_rate import KNOWN_S, KeepRate
 from tests.builders_pipeline import DESTINATION, WORKSPACE
@@ -168,6 +168,32 @@ def test_a_tool_that_took_more_again_is_given_more_again() -> None:
     crowd.run(60)
     crowd.tool.per_s = 50.0
     crowd.run(180)
+    before = crowd.delivered.total()
+    crowd.run(30)
+    assert crowd.delivered.total() - before >= 0.7 * 50 * 30
+
+
+@pytest.mark.parametrize("per_s", [1.0, 5.0, 50.0])
+def test_a_tool_that_refused_everything_for_minutes_is_used_again_within_a_minute(per_s: float) -> None:
+    crowd = Crowd(LimitedTool(per_s), jobs=50_000)
+    crowd.run(60)
+    crowd.tool.per_s = 1e-9
+    crowd.run(300)
+    assert crowd.states.states[HERE].limit == LEAST
+    crowd.tool.per_s = per_s
+    crowd.run(60)
+    before = crowd.delivered.total()
+    crowd.run(30)
+    assert crowd.delivered.total() - before >= 0.6 * per_s * 30
+
+
+@pytest.mark.parametrize("lambdas", [1, 5])
+def test_a_tool_that_refused_every_other_request_is_used_again_within_three_minutes(lambdas: int) -> None:
+    """429s that have nothing to do with how much is sent teach less and less, and it takes that long to unlearn."""
+    crowd = Crowd(LimitedTool(50, is_moody=True), lambdas=lambdas, jobs=50_000)
+    crowd.run(300)
+    crowd.tool.is_moody = False
+    crowd.run(150)
     before = crowd.delivered.total()
     crowd.run(30)
     assert crowd.delivered.total() - before >= 0.7 * 50 * 30

@@ -2,8 +2,9 @@
 
 The limit is the destination's own policy, or what it has taught by answering 429, whichever is less. A 429 halves it.
 It rises again while it is in demand: fast to where the last 429 came from, slowly about there, faster and faster past
-it. A limit that was taught and that nobody needs any more is forgotten. Tokens are leased for a few seconds, slots
-(requests at the same time) until they are given back or whoever had them must be dead.
+it. Where nothing was taken between two 429s, the second says nothing of how much is too much: the limit falls, and what
+it rises to stays. A limit that was taught and that nobody needs any more is forgotten. Tokens are leased for a few
+seconds, slots (requests at the same time) until they are given back or whoever had them must be dead.
 
 Over any window of w seconds, no more requests are begun than limit · (w + 2 · LEASE_S) + burst: what was leased and not
 yet sent when the window opened, or given back since, is at most that of the seconds for which a lease holds.
@@ -27,9 +28,9 @@ LOWERED = 0.5
 
 NEAR, PAST = 0.9, 1.1  # parts of the limit at which the last 429 came
 FAST, SLOW = 0.1, 0.005  # of that limit, a second
-FASTER = 0.05  # of the present limit, a second
+FASTER = 0.1  # of the present limit, a second
 RAISED_EVERY_S = 1.0
-LONGEST_STEP_S = 2.0
+LONGEST_STEP_S = 5.0
 
 BUSY_S = 5.0  # for so long after it has run out of tokens a limit counts as in demand
 FORGOTTEN_AFTER_S = 180.0
@@ -67,12 +68,14 @@ class Slot(NamedTuple):
 class RateState(Struct, frozen=True):
     """Times are epoch seconds; `version` counts the changes.
 
-    `limit` is the one that was taught, None where there is none, and `ceiling` where the last 429 came from. There were
-    `tokens` at `at`. `busy_at` is when tokens last ran out, `pace` how many requests a second were seen to pass slots.
+    `limit` is the one that was taught, None where there is none, and `ceiling` where the last 429 came from that tells
+    how much is too much. The tool `is_refusing` that has taken nothing since its last 429. There were `tokens` at `at`.
+    `busy_at` is when tokens last ran out, `pace` how many requests a second were seen to pass slots.
     """
 
     limit: float | None = None
     ceiling: float = 0.0
+    is_refusing: bool = False
     tokens: float | None = None
     at: float = 0.0
     pause_until: float = 0.0
@@ -138,6 +141,8 @@ def settled(state: RateState, lease: Lease, now: float, sent: int, throttled: in
     if lease.slots and sent:
         shares = (lease.policy.concurrency or lease.slots) / lease.slots
         fresh = replace(fresh, pace=max(LEAST, sent / _lasted_s(lease, now) * shares))
+    if sent > throttled:
+        fresh = replace(fresh, is_refusing=False)
     if throttled:
         return _lowered(fresh, lease, now, sent, pause_s)
     if lease.granted is not None and fresh.tokens is not None and now - lease.since <= lease.good_s:
@@ -186,9 +191,10 @@ def _lowered(fresh: RateState, lease: Lease, now: float, sent: int, pause_s: flo
     if fresh.limit is not None and lease.since <= fresh.lowered_at:
         return paused
     seen = min(max(sent / _lasted_s(lease, now), 1.0), MOST) / LOWERED
-    ceiling = limit_of(fresh, lease.policy) or seen
-    limit = max(ceiling * LOWERED, LEAST)
-    return replace(paused, limit=limit, ceiling=ceiling, tokens=0.0, lowered_at=now, raised_at=now)
+    failed = limit_of(fresh, lease.policy) or seen
+    ceiling = fresh.ceiling if fresh.is_refusing else failed
+    limit = max(failed * LOWERED, LEAST)
+    return replace(paused, limit=limit, ceiling=ceiling, is_refusing=True, tokens=0.0, lowered_at=now, raised_at=now)
 
 
 def _raised(fresh: RateState, lease: Lease, now: float) -> RateState:

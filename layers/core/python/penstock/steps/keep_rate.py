@@ -137,5 +137,8 @@ class KeepRate:
 
 def _is_news(before: RateState, after: RateState) -> bool:
     """Whether settling a lease changes more than time does."""
-    told = [(state.limit, state.pause_until, tuple(slot.holder for slot in state.slots)) for state in (before, after)]
+    told = [
+        (state.limit, state.is_refusing, state.pause_until, tuple(slot.holder for slot in state.slots))
+        for state in (before, after)
+    ]
     return told[0] != told[1]
