@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.domain import minutes
@@ -164,6 +164,14 @@ def test_whoever_counts_whenever_and_crashes_the_minutes_add_up_to_the_books(
     assert without_notes(total) == without_notes(minutes.summed(kept)) == as_figures(add_up(world.all()))
 
 
+ONE_SIZE_AND_THEN_ANOTHER = [
+    (0.0, FanoutReceipt(at(0), {"r-0": RecordReceipt(6, 3, 0, "", ())}), 0.0),
+    (60.0, deliver_receipt(at(60), {"r-0-0": (0, [DELIVERED])}), 0.0),
+    (120.0, deliver_receipt(at(120), {"r-0-0": (1, [DELIVERED] * 2)}), 0.0),
+]
+
+
+@example(ONE_SIZE_AND_THEN_ANOTHER, 120)
 @given(st.lists(receipts(), max_size=25), st.integers(0, 3_000))
 def test_what_is_open_still_is_in_the_answer_at_once(told: list[tuple[float, Receipt, float]], seconds: int) -> None:
     world = World()

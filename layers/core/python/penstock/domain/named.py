@@ -2,8 +2,9 @@
 
 Two minutes have to be read together where both tell of a record, or both of its jobs. Where one has fan-out's word of a
 record and the other deliver's, which is so for every event, they have to be only if they do not agree on how many
-events a job has. So each job is named once more with its size, by both. Where deliver has spoken first, which is rare,
-they always are: it may have had more jobs in hand than fan-out tells of.
+events a job has. So each job is named once more with its size, by both. All that deliver says of a record has to
+agree, in whichever minutes: what it said there may have been read with fan-out's word. Where deliver has spoken first,
+which is rare, they always are: it may have had more jobs in hand than fan-out tells of.
 """
 
 from __future__ import annotations
@@ -25,15 +26,22 @@ YOUNG_S = 3_000.0  # the notes of what a replay sent are not older than that and
 Packed: TypeAlias = bytes  # digests one behind the other: as objects they take fourteen times as much
 
 
+class Other(NamedTuple):
+    """What the other side's word of a record is named by, and what any minute names as well that agrees."""
+
+    name: bytes
+    agreed: tuple[bytes, ...] = ()
+
+
 class Named(NamedTuple):
     """`digests` are kept with the minute; `same` finds what tells of the same again.
 
-    `others` has for each record what the other side's word of it is named by, and what it is as well if both agree.
+    `others` has, by what a minute may name of a record, what has to be read as well if that minute does not agree.
     """
 
     digests: Packed
     same: frozenset[bytes]
-    others: Mapping[bytes, tuple[bytes, ...]]
+    others: Mapping[bytes, Other]
 
     def among(self, minutes: Mapping[str, Packed]) -> list[str]:
         """Those of the minutes that have to be read with this one, in the order of time."""
@@ -41,10 +49,10 @@ class Named(NamedTuple):
         told = {at: mine.intersection(_each(theirs)) for at, theirs in minutes.items()}
         wanted, others = set(self.same), frozenset(self.others)
         for theirs in told.values():
-            for other in others & theirs:
-                agreed = self.others[other]
-                if not agreed or not theirs.issuperset(agreed):
-                    wanted.add(other)
+            for found in others & theirs:
+                other = self.others[found]
+                if not other.agreed or not theirs.issuperset(other.agreed):
+                    wanted.add(other.name)
         return [at for at, theirs in sorted(told.items()) if not theirs.isdisjoint(wanted)]
 
 
@@ -74,10 +82,13 @@ def named(receipts: Iterable[Receipt]) -> Named:
     agreed = {job_id: _digest(f"{job_id} {sorted(theirs)}") for job_id, theirs in sizes.items()}
     same |= {_digest(f"record {record_id}") for record_id in records}
     same |= {_digest(f"job {record_id}") for record_id in jobs}
-    others: dict[bytes, tuple[bytes, ...]] = {
-        _digest(f"record {record_id}"): tuple(agreed[each] for each in job_ids) for record_id, job_ids in jobs.items()
-    }
-    others |= {_digest(f"job {record_id}"): () for record_id in records}  # deliver may know of jobs that are left out
+    others: dict[bytes, Other] = {}
+    for record_id in jobs.keys() - records:
+        fanouts = Other(_digest(f"record {record_id}"), tuple(agreed[each] for each in jobs[record_id]))
+        others |= {fanouts.name: fanouts, _digest(f"job {record_id}"): fanouts}
+    for record_id in records - jobs.keys():
+        delivers = Other(_digest(f"job {record_id}"))  # it may know of jobs that are left out
+        others[delivers.name] = delivers
     return Named(b"".join(sorted(same.union(agreed.values()))), frozenset(same), others)
 
 
