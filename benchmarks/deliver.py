@@ -25,7 +25,7 @@ from benchmarks.report import Row, compared, within
 from benchmarks.timing import rates
 from penstock.adapters.tool_http import ToolHttp
 from penstock.domain import webhook
-from penstock.domain.delivery import Answer
+from penstock.domain.delivery import Answer, Patience
 from penstock.domain.gate import Gate
 from penstock.domain.run import Run
 from penstock.domain.signature import SigningSecret
@@ -139,6 +139,7 @@ def _batches() -> Callable[[], int]:
         now=lambda: AT,
         seconds=time.monotonic,
         chance=lambda: 0.5,
+        patience=Patience(4.0, 10.0),
     )
 
     def contender() -> int:

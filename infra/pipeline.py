@@ -37,9 +37,8 @@ class Pipeline(Stack):
         self._follow(changes, "Places", on.places_stream, on.failure_bucket)
         self._follow(changes, "Changes", on.changes_stream, on.failure_bucket)
         for name in ("deliver", "deliver_slow"):  # slow destinations never take what the healthy need
-            maker.function(
-                self, name, rights.deliver(on), given.deliver, timeout_s=stage.deliver_timeout_s, code="deliver"
-            )
+            settings = getattr(given, name)
+            maker.function(self, name, rights.deliver(on), settings, timeout_s=stage.deliver_timeout_s, code="deliver")
         add_gatekeeper(self, stage, maker, on, given)
         add_replay(self, stage, maker, on, given)
 

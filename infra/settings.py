@@ -109,6 +109,11 @@ class Environments:
 
     @property
     def deliver(self) -> dict[str, str]:
+        return {**self.deliver_slow, "PENSTOCK_EARLY_TIMEOUT_S": str(self.stage.early_timeout_s)}
+
+    @property
+    def deliver_slow(self) -> dict[str, str]:
+        """Whoever is slow, or is probed, is waited for as long as anybody."""
         return {
             **self._caches,
             **self._loopback,
@@ -126,7 +131,7 @@ class Environments:
     def gatekeeper(self) -> dict[str, str]:
         """Deliver's own and more: a probe goes through deliver's step."""
         return {
-            **self.deliver,
+            **self.deliver_slow,
             **self._quotas,
             **self._overflow,
             "PENSTOCK_SETTLES_S": str(self.stage.settles_s),

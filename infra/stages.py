@@ -30,6 +30,7 @@ class Stage:
     source_quota: int = 1_000
     workspace_quota: int = 5_000
     request_timeout_s: float = 10.0
+    early_timeout_s: float = 4.0
     deliver_timeout_s: int = 60
     visibility_timeout_s: int = 360
     queue_outlives_s: float = 300.0
@@ -89,11 +90,11 @@ def stage(name: str, region: str) -> Stage:
             region,
             log_retention_days=90,
             reserved={
-                "collect": 200,
+                "collect": 140,
                 "fanout": 80,
                 "fanout_bulk": 40,
                 "schema": 40,
-                "deliver": 340,
+                "deliver": 400,
                 "deliver_slow": 120,
                 "gatekeeper": 25,
                 "replay": 10,

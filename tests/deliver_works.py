@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from penstock.domain.books import Books, add_up
+from penstock.domain.delivery import Patience
 from penstock.domain.delivery_policy import DeliveryPolicy
 from penstock.domain.evidence import Evidence
 from penstock.domain.gate import Gate
@@ -25,6 +26,7 @@ from tests.builders_pipeline import DESTINATION, WORKSPACE, batch, event, job_of
 from tests.fakes_pipeline import Inline, MemoryProgress, MemoryReceipts, RecordingTool
 
 NOW = datetime(2026, 11, 23, 16, 0, tzinfo=UTC)
+PATIENCE = Patience(4.0, 10.0)
 
 
 class Hidden:
@@ -125,6 +127,7 @@ class Works:
             now=lambda: self.now,
             seconds=lambda: 0.0,
             chance=lambda: self.chance,
+            patience=PATIENCE,
         )
         return deliver(batch(*messages), ports, has_time, is_probe)
 

@@ -221,6 +221,7 @@ class Posted:
     url: str
     headers: Mapping[str, str]
     body: bytes
+    timeout_s: float
 
 
 class RecordingTool:
@@ -230,6 +231,6 @@ class RecordingTool:
         self.answers = [Answer(each) if isinstance(each, int) else each for each in answers]
         self.posted: list[Posted] = []
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        self.posted.append(Posted(url, headers, body))
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
+        self.posted.append(Posted(url, headers, body, timeout_s))
         return self.answers.pop(0) if self.answers else Answer(200)

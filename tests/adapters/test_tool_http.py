@@ -149,6 +149,14 @@ def test_a_silent_tool_is_a_time_out(serve: Callable[..., Server]) -> None:
     assert post(tool(0.3), serve(silent)) == Answer(None, trouble=Trouble.TIMEOUT)
 
 
+def test_a_request_may_have_a_time_of_its_own(serve: Callable[..., Server]) -> None:
+    server = serve(silent)
+    url = f"http://127.0.0.1:{server.port}/hook"
+    answer, seconds = timed(lambda: tool(60.0).post(url, {}, BODY, 0.3))
+    assert answer == Answer(None, trouble=Trouble.TIMEOUT)
+    assert seconds < 30
+
+
 def test_a_tool_that_dribbles_its_body_has_answered(serve: Callable[..., Server]) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
     answer, seconds = timed(lambda: post(tool(0.4), serve(dribbling(head, b"x"))))

@@ -11,6 +11,7 @@ import pytest
 
 from infra.stages import stage
 from penstock import tables
+from penstock.domain.evidence import VERY_SLOW_S
 from penstock.domain.rate import SLOT_S
 from tests.infra.template_reading import Templates, functions, properties, resources
 
@@ -30,6 +31,7 @@ NAMES = (
     "replay",
     "teardown",
 )
+EARLY = "PENSTOCK_EARLY_TIMEOUT_S"
 SETTINGS = ROOT / "layers" / "core" / "python" / "penstock" / "settings.py"
 
 
@@ -146,8 +148,18 @@ def test_a_function_has_the_layers_and_the_guard_has_none(templates: Templates) 
 def test_slow_destinations_run_on_the_same_code_as_the_healthy_with_the_same_settings(templates: Templates) -> None:
     found = functions(templates)
     fast, slow = found["deliver"], found["deliver_slow"]
-    for same in ("Handler", "Code", "Timeout", "Environment", "MemorySize"):
+    for same in ("Handler", "Code", "Timeout", "MemorySize"):
         assert fast[same] == slow[same], same
+
+
+def test_only_the_healthy_are_waited_for_less_at_first_and_whoever_exceeds_that_is_known_as_slow(
+    templates: Templates,
+) -> None:
+    found = {name: each["Environment"]["Variables"] for name, each in functions(templates).items()}
+    early = {name: given.pop(EARLY) for name, given in found.items() if EARLY in given}
+    assert found["deliver"] == found["deliver_slow"]
+    assert early.keys() == {"deliver"}
+    assert VERY_SLOW_S < float(early["deliver"]) < float(found["deliver"]["PENSTOCK_REQUEST_TIMEOUT_S"])
 
 
 def test_the_gatekeeper_is_woken_by_its_chores_and_by_the_clock(templates: Templates) -> None:

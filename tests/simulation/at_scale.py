@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from infra.stages import stage
 from penstock.domain import delivery
-from penstock.domain.delivery import Answer, Trouble, Verdict
+from penstock.domain.delivery import Answer, Patience, Trouble, Verdict
 from penstock.domain.evidence import Evidence
 from penstock.domain.gate import Gate, Key, Mapped, Pool
 from penstock.steps.watch_gate import WatchGate
@@ -29,6 +29,10 @@ from tests.simulation.fifo import Fifo, Held, NotInFlight, ReceiptExpired
 PROD = stage("prod", "us-east-1")
 BATCHES_OF_A_QUEUE, JOBS_OF_A_BATCH = 2, 10
 USERS = 40  # of one destination
+PATIENCE = {
+    Pool.FAST: Patience(PROD.early_timeout_s, PROD.request_timeout_s),
+    Pool.SLOW: Patience(PROD.request_timeout_s, PROD.request_timeout_s),
+}
 HANDED_OVER_S = 0.02  # from the queue to the function
 AROUND_S = 0.03  # of an invocation, besides its requests: gate, receipt
 GATE_SEEN_LATE_S = 5.0  # by what an instance remembers
@@ -175,8 +179,10 @@ class Hub:
             jobs = site.queue.receive(JOBS_OF_A_BATCH)
             if jobs:
                 site.busy += 1
-                share = self.shares[site.mapped.pool]
-                share.enter(Batch(self, site, share, jobs).begin)
+                pool = site.mapped.pool
+                share = self.shares[pool]
+                patience = PATIENCE[pool if self.plan.bulkhead else Pool.SLOW]
+                share.enter(Batch(self, site, share, jobs, patience).begin)
             is_more = len(jobs) == JOBS_OF_A_BATCH
         if site.queue.held and site.mapped.on and not site.busy:
             at = max(site.queue.next_at() or 0.0, self.clock.now + 0.05)
@@ -215,6 +221,7 @@ class Batch:
     site: Site
     share: Share
     jobs: Sequence[Held]
+    patience: Patience
     done: list[tuple[Held, float]] = field(default_factory=list)
     failed: list[tuple[Held, float]] = field(default_factory=list)
     requests: int = 0
@@ -248,9 +255,10 @@ class Batch:
             if at_s > has_s:
                 self.failed += [(each, 0.0) for each in jobs[place:]]
                 break
-            takes_s = self._takes_s(job)
+            timeout_s = self.patience.of(self.site.attempts.get(job.number, 0))
+            takes_s = min(self._takes_s(job), timeout_s)
             at_s, self.spent_s, self.requests = at_s + takes_s, self.spent_s + takes_s, self.requests + 1
-            if takes_s >= PROD.request_timeout_s:
+            if takes_s >= timeout_s:
                 wait_s = self._wait_s(job)
                 self.failed += [(each, wait_s) for each in jobs[place:]]
                 self.failed_groups.add(job.group)
@@ -261,7 +269,7 @@ class Batch:
     def _takes_s(self, job: Held) -> float:
         if not self.hub.is_ill(self.site):
             return float(job.body)
-        return SLOWLY_S if self.hub.plan.illness == "slow" else PROD.request_timeout_s
+        return SLOWLY_S if self.hub.plan.illness == "slow" else NEVER
 
     def _wait_s(self, job: Held) -> float:
         attempts = self.site.attempts[job.number] = self.site.attempts.get(job.number, 0) + 1

@@ -283,9 +283,9 @@ class _Rekeying:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Any:
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Any:
         key = f"{headers['Idempotency-Key']}-{self._world.chance.random()}"
-        return self._world.sites.post(url, {**headers, "Idempotency-Key": key}, body)
+        return self._world.sites.post(url, {**headers, "Idempotency-Key": key}, body, timeout_s)
 
 
 class TakesAQueueDownWithItsJobs(World):

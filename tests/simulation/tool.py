@@ -14,7 +14,6 @@ from penstock.domain.delivery import Answer, Trouble
 from tests.simulation.lambdas import Invocation
 from tests.simulation.weather import Weather
 
-TIMEOUT_S = 10.0
 WELL = "well"
 MOODS = (WELL, WELL, "failing", "down", "hanging", "lying", "limiting", "flaky", "slow", "forbidding", "moved")
 
@@ -57,26 +56,33 @@ class Site:
         now = self.weather.clock.now
         return next((mood for until, mood in self.moods if now < until), WELL)
 
-    def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    def answer(self, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
         self.requests += 1
         task, clock, mood = getcurrent(), self.weather.clock, self.mood
         if self.weather.strikes(self.weather.odds.crash):
             task.of.crash("crashed before a request")
         event = _decode(body)
         if mood == "hanging":
-            return self._hang(event, headers, task.of)
-        task.pause(clock.now + self.weather.between((2.0, 6.0) if mood == "slow" else (0.005, 0.2)))
+            takes = self.chance.random() < 0.3
+            return self._hang(event, headers, task.of, timeout_s * self.chance.random() if takes else None, timeout_s)
+        takes_s = self.weather.between((2.0, 6.0) if mood == "slow" else (0.005, 0.2))
+        if takes_s > timeout_s:
+            return self._hang(event, headers, task.of, timeout_s, timeout_s)
+        task.pause(clock.now + takes_s)
         answer = self._answer(mood, event, headers, task.of)
         if self.weather.strikes(self.weather.odds.crash):
             task.of.crash("crashed after a request")
         return answer
 
-    def _hang(self, event: _Event, headers: Mapping[str, str], by: Invocation) -> Answer:
-        takes = self.chance.random() < 0.3 and not self._refuses(event)
-        getcurrent().pause(self.weather.clock.now + TIMEOUT_S * self.chance.random())
-        if takes:
+    def _hang(
+        self, event: _Event, headers: Mapping[str, str], by: Invocation, takes_after_s: float | None, timeout_s: float
+    ) -> Answer:
+        """No answer in time; it may take the event all the same."""
+        over_at = self.weather.clock.now + timeout_s
+        if takes_after_s is not None and not self._refuses(event):
+            getcurrent().pause(self.weather.clock.now + takes_after_s)
             self._take(event, headers, by, lied=True)
-        getcurrent().pause(self.weather.clock.now + TIMEOUT_S * 0.5)
+        getcurrent().pause(over_at)
         return Answer(None, trouble=Trouble.TIMEOUT)
 
     def _answer(self, mood: str, event: _Event, headers: Mapping[str, str], by: Invocation) -> Answer:
@@ -119,8 +125,8 @@ class Sites:
 
     by_url: dict[str, Site] = field(default_factory=dict)
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        return self.by_url[url].answer(headers, body)
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
+        return self.by_url[url].answer(headers, body, timeout_s)
 
 
 _decode = msgspec.json.Decoder(_Event).decode

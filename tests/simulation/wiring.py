@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from penstock.domain.dedup import KeyState, Known, Owner, Wanted
+from penstock.domain.delivery import Patience
 from penstock.domain.event import iso
 from penstock.domain.known_key import KnownKey
 from penstock.domain.progress import Progress
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 FRESH_S, GATE_FRESH_S = 10.0, 5.0
 OUTAGE_S = 60.0  # for which what is known serves on
 SETTLES_S = 30.0
+PATIENCE = Patience(4.0, 10.0)
 SOURCES = ("src_" + "a" * 12, "src_" + "b" * 12)
 WORKSPACE = "ws_" + "a" * 12
 
@@ -131,6 +133,7 @@ def deliver_ports(world: World, instance: Instance) -> Any:
         now=lambda: moment(world, instance.skew_s),
         seconds=world.clock,
         chance=world.chance.random,
+        patience=PATIENCE,
     )
 
 

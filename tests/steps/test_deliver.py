@@ -184,7 +184,7 @@ class Meeting:
     def __init__(self, parties: int) -> None:
         self._barrier = threading.Barrier(parties)
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
         self._barrier.wait(30)
         return Answer(200)
 
@@ -200,7 +200,7 @@ def test_one_user_is_served_one_event_at_a_time() -> None:
     class Jealous:
         busy = False
 
-        def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
             assert not self.busy
             self.busy = True
             threading.Event().wait(0.002)

@@ -17,7 +17,7 @@ from penstock.domain.job import Job
 from penstock.domain.progress import Progress
 from penstock.domain.rate import Lease
 from tests.builders_pipeline import DESTINATION, WORKSPACE, message, webhook
-from tests.deliver_works import NOW, Rates, Works, job
+from tests.deliver_works import NOW, PATIENCE, Rates, Works, job
 from tests.fakes_pipeline import RecordingTool
 
 
@@ -31,6 +31,28 @@ def test_no_probe_gives_an_event_up_and_its_age_begins_anew() -> None:
     assert note is not None
     assert (note.attempts, note.first_at, note.kind_at) == (10, NOW.timestamp(), NOW.timestamp())
     assert works.letters.letters == []
+
+
+def test_an_event_is_waited_for_less_in_its_first_two_tries_than_later() -> None:
+    works = Works(tool=RecordingTool(*[Answer(None, trouble=Trouble.TIMEOUT)] * 4, 200))
+    for receives in range(1, 6):
+        works.deliver(message(job(1), receives=receives))
+    waited = [each.timeout_s for each in works.tool.posted]
+    assert waited == [PATIENCE.early_s, PATIENCE.early_s, PATIENCE.later_s, PATIENCE.later_s, PATIENCE.later_s]
+
+
+def test_each_event_of_a_job_has_first_tries_of_its_own() -> None:
+    works = Works(tool=RecordingTool(503, 503, 200, 503))
+    for receives in range(1, 4):
+        works.deliver(message(job(1, 2), receives=receives))
+    waited = [each.timeout_s for each in works.tool.posted]
+    assert waited == [PATIENCE.early_s, PATIENCE.early_s, PATIENCE.later_s, PATIENCE.early_s]
+
+
+def test_a_probe_is_waited_for_as_long_as_anybody() -> None:
+    works = Works()
+    works.deliver(message(job(1)), is_probe=True)
+    assert [each.timeout_s for each in works.tool.posted] == [PATIENCE.later_s]
 
 
 def test_an_event_that_was_tried_for_as_long_as_its_policy_says_is_dead_and_kept_whole() -> None:
@@ -166,8 +188,8 @@ def lived_through(works: Works, job: Job, longest_wait_s: float) -> float:
 class Hopeless(RecordingTool):
     """Never takes anything, and asks for hours of rest."""
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        super().post(url, headers, body)
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
+        super().post(url, headers, body, timeout_s)
         return Answer(503, "40000")
 
 

@@ -73,7 +73,7 @@ def test_a_slot_is_for_one_lane_at_a_time() -> None:
         busy, most, lock = 0, 0, threading.Lock()
 
         class Counting:
-            def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+            def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
                 nonlocal busy, most
                 with lock:
                     busy += 1

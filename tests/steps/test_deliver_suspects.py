@@ -35,8 +35,8 @@ class Deadly(RecordingTool):
         self._deadly = deadly
         self._refused = set(refused)
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        answer = super().post(url, headers, body)
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
+        answer = super().post(url, headers, body, timeout_s)
         number = json.loads(body)["properties"]["n"]
         if number == self._deadly:
             raise Died
@@ -135,9 +135,9 @@ class Watching(RecordingTool):
         self.noted: list[Progress | None] = []
         self._note = lambda: works.note(watched)
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
         self.noted.append(self._note())
-        return super().post(url, headers, body)
+        return super().post(url, headers, body, timeout_s)
 
 
 def test_a_job_that_was_received_twice_without_a_word_is_noted_as_begun_before_its_first_event() -> None:

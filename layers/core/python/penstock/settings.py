@@ -211,6 +211,11 @@ class Settings:
         return self._number("PENSTOCK_REQUEST_TIMEOUT_S", 10.0)
 
     @property
+    def early_timeout_s(self) -> float:
+        """For how long it may in an event's first tries, in seconds."""
+        return self._number("PENSTOCK_EARLY_TIMEOUT_S", self.request_timeout_s)
+
+    @property
     def allow_loopback(self) -> bool:
         """The local hub alone lets destinations be on this machine."""
         return self.environment.get("PENSTOCK_ALLOW_LOOPBACK") == "true"

@@ -57,7 +57,8 @@ class Line(NamedTuple):
 class ToolHttp:
     """`post` never raises for what the other side does: it answers what became of the request.
 
-    `request_timeout_s` is for one request as a whole: resolving, connecting, sending, and the answer to its end.
+    `request_timeout_s` is for one request as a whole: resolving, connecting, sending, and the answer to its end. Where
+    `post` is given a `timeout_s`, that holds.
     """
 
     def __init__(
@@ -74,8 +75,8 @@ class ToolHttp:
         self._lines: OrderedDict[str, Line] = OrderedDict()
         self._lock = threading.Lock()
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        exchange.begin(self._request_timeout_s)
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float | None = None) -> Answer:
+        exchange.begin(self._request_timeout_s if timeout_s is None else timeout_s)
         try:
             line = self._line(url)
             return self._post(line.pool, _head(line.beginning, headers, len(body)) + body)

@@ -34,6 +34,7 @@ class Failure(Enum):
 
 
 THROTTLED = 429
+EARLY_TRIES = 2
 
 
 class Trouble(Enum):
@@ -92,6 +93,21 @@ BY_TROUBLE = {
     Trouble.BLOCKED_ADDRESS: Verdict.ADDRESS,
     Trouble.NO_ROOM: Verdict.RETRY,
 }
+
+
+class Patience(NamedTuple):
+    """For how many seconds an event's request may take, in its first two tries and in later ones.
+
+    Who answers quickly as a rule and now does not is waited for less: 600 such that hang would have all functions. The
+    second try may come before all functions know of the first.
+    """
+
+    early_s: float
+    later_s: float
+
+    def of(self, attempts: int) -> float:
+        """After `attempts` that failed."""
+        return self.early_s if attempts < EARLY_TRIES else self.later_s
 
 
 class Schedule(NamedTuple):

@@ -20,7 +20,7 @@ JUDGED_OVER_S = 60.0
 STOPPED_OVER_S = 10.0  # one event that is forbidden while others get through is that event's own trouble
 
 SLOW_S = 1.0
-VERY_SLOW_S = 5.0
+VERY_SLOW_S = 3.0  # less than early tries are given: who is cut off is known as slow at once
 SLOW_AGAIN_WITHIN_S = 60.0
 CALM_S = 0.5
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Protocol
 
+from penstock.domain.delivery import Patience
 from penstock.domain.delivery_policy import DeliveryPolicy
 from penstock.domain.evidence import Evidence
 from penstock.domain.gate import Gate
@@ -68,7 +69,10 @@ class Rate(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """`threads` run the lanes of a batch at once; `seconds` is a clock that never goes back."""
+    """`threads` run the lanes of a batch at once; `seconds` is a clock that never goes back.
+
+    `patience` is for one request; a probe has that of a late try.
+    """
 
     destinations: Destinations
     gates: Gates
@@ -83,6 +87,7 @@ class Ports:
     now: Callable[[], datetime]
     seconds: Callable[[], float]
     chance: Callable[[], float]
+    patience: Patience
 
 
 def deliver(batch: Batch, ports: Ports, has_time: Callable[[], bool], is_probe: bool = False) -> Outcome:
@@ -139,7 +144,8 @@ def _worked_off(
     tools = Tools(ports.tool, ports.progress, ports.now, ports.seconds, ports.chance)
     lease = _leased(batch, workspace, tasks, settings, ports)
     token = _Leased(lease, ports.seconds).token
-    limits = Limits(has_time, token, is_probe=gate is None, open_since=gate.since if gate else 0.0)
+    patience = ports.patience if gate else Patience(ports.patience.later_s, ports.patience.later_s)
+    limits = Limits(has_time, token, patience, is_probe=gate is None, open_since=gate.since if gate else 0.0)
     lanes = [
         Lane(theirs, settings, tools, limits, group == suspect)
         for group, theirs in by_group.items()

@@ -14,7 +14,7 @@ import msgspec
 from penstock.domain import delivery, letters, webhook
 from penstock.domain.books import DEAD, DELIVERED, Cause
 from penstock.domain.delays import bucket
-from penstock.domain.delivery import STOPS, Ages, Answer, Failure, Trouble, Verdict
+from penstock.domain.delivery import STOPS, Ages, Answer, Failure, Patience, Trouble, Verdict
 from penstock.domain.event import iso
 from penstock.domain.job import Job
 from penstock.domain.letters import Letter
@@ -63,7 +63,7 @@ class Task(NamedTuple):
 class Tool(Protocol):
     """Sends one request and never raises for what the other side does."""
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer: ...
+    def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer: ...
 
 
 class Notes(Protocol):
@@ -83,13 +83,15 @@ class Tools(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What may end a lane before its jobs do. `token` gives leave for one request, or says how long to wait for it.
+    """What may end a lane before its jobs do. `token` gives leave for one request, or says how long to wait for it,
+    and `patience` how long it may take.
 
     `open_since` is when the gate opened, in epoch seconds: while it was closed nobody's age counted.
     """
 
     has_time: Callable[[], bool]
     token: Callable[[], float | None]
+    patience: Patience
     is_probe: bool = False
     open_since: float = 0.0
 
@@ -250,7 +252,8 @@ class Lane:
         if request is None:
             return self._given_up(Verdict.DISCARD, UNREADABLE, job, note)
         began = self.tools.seconds()
-        answer = self.tools.tool.post(request.url, request.headers, request.body)
+        timeout_s = self.limits.patience.of(note.attempts)
+        answer = self.tools.tool.post(request.url, request.headers, request.body, timeout_s)
         if answer.trouble is Trouble.NO_ROOM:
             return _Pause(NO_ROOM_DELAY_S, NO_ROOM)
         self.tally.spent_s += self.tools.seconds() - began

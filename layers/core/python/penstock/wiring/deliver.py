@@ -24,6 +24,7 @@ from penstock.adapters.recent_deliveries import RecentDeliveries
 from penstock.adapters.sealed_destinations import SealedDestinations
 from penstock.adapters.secret_cipher import SecretCipher
 from penstock.adapters.tool_http import ToolHttp
+from penstock.domain.delivery import Patience
 from penstock.domain.destinations import IMPORTS
 from penstock.settings import Settings
 from penstock.steps.deliver import Ports
@@ -68,6 +69,7 @@ def ports() -> Ports:
         now=_now,
         seconds=time.monotonic,
         chance=random.random,
+        patience=Patience(given().early_timeout_s, given().request_timeout_s),
     )
 
 
