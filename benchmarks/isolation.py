@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.pipeline_throughput import at, delays, wait_for_all
 from penstock.local.home import REPO
-from tests.e2e.running_hub import Pipe, RunningHub, hub_of_its_own, numbers, track
+from tests.e2e.running_hub import Pipe, RunningHub, hub_of_its_own, track
 from tests.e2e.waiting import wait_for
 
 DESTINATIONS, HEALTHY = 12, 8
@@ -86,8 +86,12 @@ def beside_the_sick(running: RunningHub) -> list[Pair]:
 
 def has_all(pipe: Pipe, path: str) -> bool:
     """Whether it has everything that the first of the pipe's paths has."""
-    first, its = (set(numbers(pipe.delivered(each))) for each in (pipe.path, path))
+    first, its = ({_name(event) for event in pipe.delivered(each)} for each in (pipe.path, path))
     return first <= its
+
+
+def _name(event: dict[str, Any]) -> tuple[str, int]:
+    return event["userId"], event["properties"]["n"]
 
 
 def beside_a_flood(running: RunningHub, seconds: int) -> Pair:
@@ -159,10 +163,8 @@ it can. What the neighbour notices (the target is 1.5 for a burst):
 |--:|--:|--:|--:|--:|--:|
 {chr(10).join(_row(f"{FLOOD * USERS * seconds:,}", pair) for seconds, pair in flooded)}
 
-What a longer flood does here is the local cloud's: it reads all shards on one thread, and runs fan-out in it. By its
-logs (26 November 2026) 5,000 events took 28 batches of fan-out, 10.1 s one after the other, and 250 of deliver, 19.6 s;
-for those ten seconds everybody's events wait, while the cores are mostly idle. AWS reads each shard by itself, and a
-source's events lie in few of them.
+What a longer flood does here is the [local cloud's](local-hub.md): it reads all shards on one thread, and waits there
+for fan-out. The cores are mostly idle meanwhile.
 """
 
 

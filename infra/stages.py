@@ -94,7 +94,7 @@ def stage(name: str, region: str) -> Stage:
                 "fanout": 80,
                 "fanout_bulk": 40,
                 "schema": 40,
-                "deliver": 400,
+                "deliver": 380,
                 "deliver_slow": 120,
                 "gatekeeper": 25,
                 "replay": 10,

@@ -69,14 +69,18 @@ class Rates:
     granted: Lease = Lease(None, None)  # noqa: RUF009 - a tuple
     asked: list[tuple[int, int]] = field(default_factory=list)
     settled: list[tuple[int, int]] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
     pause_s: float = 0.0
 
     def lease(self, workspace: str, destination: str, policy: DeliveryPolicy, wanted: int, groups: int) -> Lease:
         self.asked.append((wanted, groups))
         return self.granted
 
-    def settle(self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int, pause_s: float) -> None:
+    def settle(
+        self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int, pause_s: float, failed: int
+    ) -> None:
         assert lease is self.granted
+        self.failed.append(failed)
         self.settled.append((sent, throttled))
         self.pause_s = pause_s
 

@@ -48,11 +48,13 @@ class MemoryRates:
 class LimitedTool:
     """Takes `per_s` requests a second, a second's worth at once, and answers 429 to the rest.
 
-    While it `is_moody` it takes every other request, however many there are.
+    While it `is_moody` it takes every other request, however many there are. Of what it refuses every so many fail by a
+    503, where that is given.
     """
 
     per_s: float
     is_moody: bool = False
+    fails_every: int = 0
     tokens: float = 0.0
     at: float = 0.0
     begun: list[float] = field(default_factory=list)
@@ -60,16 +62,17 @@ class LimitedTool:
     under_way: int = 0
     most_under_way: int = 0
 
-    def take(self, now: float) -> bool:
+    def take(self, now: float) -> int:
+        """The status that it answers."""
         self.tokens = min(self.tokens + (now - self.at) * self.per_s, max(self.per_s, 1.0))
         self.at = now
         self.begun.append(now)
         is_refused = len(self.begun) % 2 == 1 if self.is_moody else self.tokens < 1
         if is_refused:
             self.refused.append(now)
-            return False
+            return 503 if self.fails_every and len(self.refused) % self.fails_every == 0 else 429
         self.tokens -= 1
-        return True
+        return 200
 
 
 @dataclass
@@ -151,18 +154,19 @@ class Crowd:
             batch.under_way += 1
             self.tool.under_way += 1
             self.tool.most_under_way = max(self.tool.most_under_way, self.tool.under_way)
-            is_taken = self.tool.take(self.now)
-            self._at(self.now + self.takes_s * self.chance.uniform(0.5, 1.5), lambda: self._answered(batch, is_taken))
+            status = self.tool.take(self.now)
+            self._at(self.now + self.takes_s * self.chance.uniform(0.5, 1.5), lambda: self._answered(batch, status))
         elif batch.under_way == 0:
             self._end(batch)
 
-    def _answered(self, batch: _Batch, is_taken: bool) -> None:
+    def _answered(self, batch: _Batch, status: int) -> None:
         batch.under_way -= 1
         self.tool.under_way -= 1
-        if is_taken:
+        if status == 200:
             self.delivered[batch.number] += 1
         else:
-            batch.throttled += 1
+            batch.throttled += status == 429
+            batch.failed += status == 503
             self._hide(1, max(1.0, self.retry_after_s))
         self._next(batch)
 
@@ -173,7 +177,9 @@ class Crowd:
         self._hide(len(batch.left), batch.lease.wait_s)
         if not batch.dies:
             pause_s = self.retry_after_s if batch.throttled else 0.0
-            self.rates[batch.number].settle(WORKSPACE, DESTINATION, batch.lease, batch.sent, batch.throttled, pause_s)
+            self.rates[batch.number].settle(
+                WORKSPACE, DESTINATION, batch.lease, batch.sent, batch.throttled, pause_s, batch.failed
+            )
         self._at(self.now + 0.01, lambda: self._poll(batch.number))
 
     def _hide(self, count: int, seconds: float) -> None:
@@ -191,5 +197,6 @@ class _Batch:
     dies: bool
     sent: int = 0
     throttled: int = 0
+    failed: int = 0
     under_way: int = 0
     is_over: bool = False

@@ -102,6 +102,9 @@ def test_while_nothing_is_taken_429s_do_not_tell_how_much_is_too_much() -> None:
         now += 5
         state = settled(state, of(since=now - 1), now, 2, 2)
         assert (state.limit, state.ceiling) == (limit, 8)
+    for nothing_taken in (of(since=now - 1), 2, 0, 0.0, 0), (of(since=now + 1), 2, 0, 0.0, 2):
+        lease, *counts = nothing_taken
+        assert settled(state, lease, now + 2, *counts).is_refusing, "before that, or neither taken nor refused"
     state = settled(state, of(since=now + 1), now + 2, 2, 1)
     assert (state.limit, state.ceiling) == (0.25, 0.5), "one was taken, and the other was too much"
 

@@ -26,6 +26,7 @@ def test_six_hundred_that_fall_ill_one_after_another_delay_nobody_else(illness: 
 def test_six_hundred_that_fall_ill_in_the_same_second_delay_nobody_else(illness: str) -> None:
     found = seen(replace(AT_ONCE, illness=illness))
     assert found.ratio <= LIMIT
+    assert found.noticed_s <= 10
     assert found.later_ratio <= LIMIT
 
 

@@ -95,7 +95,7 @@ def test_the_gate_hears_who_failed_and_that_others_got_through() -> None:
     (evidence,) = works.doors.reports
     assert evidence.groups_failed == {messages[0].group}
     assert (evidence.delivered, evidence.throttled, evidence.requests, evidence.stop) == (2, 1, 4, None)
-    assert works.rates.settled == [(4, 1)]
+    assert (works.rates.settled, works.rates.failed) == ([(4, 1)], [1])
 
 
 def test_a_gate_that_cannot_be_told_changes_nothing_of_the_outcome() -> None:

@@ -173,9 +173,12 @@ def test_a_tool_that_took_more_again_is_given_more_again() -> None:
     assert crowd.delivered.total() - before >= 0.7 * 50 * 30
 
 
+@pytest.mark.parametrize("fails_every", [0, 10, 2])
 @pytest.mark.parametrize("per_s", [1.0, 5.0, 50.0])
-def test_a_tool_that_refused_everything_for_minutes_is_used_again_within_a_minute(per_s: float) -> None:
-    crowd = Crowd(LimitedTool(per_s), jobs=50_000)
+def test_a_tool_that_refused_everything_for_minutes_is_used_again_within_a_minute(
+    per_s: float, fails_every: int
+) -> None:
+    crowd = Crowd(LimitedTool(per_s, fails_every=fails_every), jobs=50_000)
     crowd.run(60)
     crowd.tool.per_s = 1e-9
     crowd.run(300)

@@ -20,7 +20,7 @@ JUDGED_OVER_S = 60.0
 STOPPED_OVER_S = 10.0  # one event that is forbidden while others get through is that event's own trouble
 
 SLOW_S = 1.0
-VERY_SLOW_S = 3.0  # less than early tries are given: who is cut off is known as slow at once
+VERY_SLOW_S = 3.5  # less than early tries are given: who is cut off is known as slow at once
 SLOW_AGAIN_WITHIN_S = 60.0
 CALM_S = 0.5
 
@@ -39,6 +39,11 @@ class Evidence(NamedTuple):
     mean_s: float = 0.0
     requests: int = 0
     throttled: int = 0
+
+    @property
+    def failed(self) -> int:
+        """The requests that were neither taken, nor refused for good, nor answered 429."""
+        return max(self.requests - self.delivered - self.throttled, 0)
 
     @property
     def shows_life(self) -> bool:

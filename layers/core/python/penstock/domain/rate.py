@@ -134,21 +134,26 @@ def leased(
     return Lease(granted, slots, wait_s, LEASE_S, holder, now, policy), fresh
 
 
-def settled(state: RateState, lease: Lease, now: float, sent: int, throttled: int, pause_s: float = 0.0) -> RateState:
-    """The state after a lease: its slots are free, what it did not use is there again, and its 429s have taught."""
+def settled(
+    state: RateState, lease: Lease, now: float, sent: int, throttled: int, pause_s: float = 0.0, failed: int = 0
+) -> RateState:
+    """The state after a lease: its slots are free, what it did not use is there again, and its 429s have taught.
+
+    `failed` got no answer of use: neither taken, nor refused for good, nor 429.
+    """
     fresh = _refilled(state, lease.policy, now)
     fresh = replace(fresh, slots=tuple(slot for slot in fresh.slots if slot.holder != lease.id))
     if lease.slots and sent:
         shares = (lease.policy.concurrency or lease.slots) / lease.slots
         fresh = replace(fresh, pace=max(LEAST, sent / _lasted_s(lease, now) * shares))
-    if sent > throttled:
+    if sent > throttled + failed and lease.since > fresh.lowered_at:
         fresh = replace(fresh, is_refusing=False)
     if throttled:
         return _lowered(fresh, lease, now, sent, pause_s)
     if lease.granted is not None and fresh.tokens is not None and now - lease.since <= lease.good_s:
         given_back = fresh.tokens + max(lease.granted - sent, 0)
         fresh = replace(fresh, tokens=min(given_back, _burst(limit_of(fresh, lease.policy))))
-    return _raised(fresh, lease, now) if sent else fresh
+    return _raised(fresh, lease, now) if sent > failed else fresh
 
 
 def _refilled(state: RateState, policy: DeliveryPolicy, now: float) -> RateState:

@@ -63,7 +63,7 @@ class Rate(Protocol):
     def lease(self, workspace: str, destination: str, policy: DeliveryPolicy, wanted: int, groups: int) -> Lease: ...
 
     def settle(
-        self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int, pause_s: float
+        self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int, pause_s: float, failed: int
     ) -> None: ...
 
 
@@ -166,7 +166,9 @@ def _report(batch: Batch, workspace: str, lease: Lease, lanes: Sequence[Lane], p
     if lease is not UNLIMITED:
         pause_s = max((lane.tally.pause_s for lane in lanes), default=0.0)
         with suppress(StoreUnavailable):
-            ports.rate.settle(workspace, batch.destination, lease, evidence.requests, evidence.throttled, pause_s)
+            ports.rate.settle(
+                workspace, batch.destination, lease, evidence.requests, evidence.throttled, pause_s, evidence.failed
+            )
     with suppress(Unavailable):
         ports.watch.report(workspace, batch.destination, evidence)
 

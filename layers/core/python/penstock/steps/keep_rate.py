@@ -67,9 +67,18 @@ class KeepRate:
             return Lease(0, 0, OUTAGE_WAIT_S)
 
     def settle(
-        self, workspace: str, destination: str, lease: Lease, sent: int, throttled: int, pause_s: float = 0.0
+        self,
+        workspace: str,
+        destination: str,
+        lease: Lease,
+        sent: int,
+        throttled: int,
+        pause_s: float = 0.0,
+        failed: int = 0,
     ) -> None:
-        """`throttled` were answered 429, and the longest wait that these asked for is `pause_s`."""
+        """`throttled` were answered 429, and the longest wait that these asked for is `pause_s`; `failed` got no answer
+        of use.
+        """
         if not throttled and lease.granted is None and lease.slots is None:
             return
         if lease.granted == 0:
@@ -78,7 +87,7 @@ class KeepRate:
         known = self._looked(key, 0.0 if throttled else KNOWN_S)
         is_left = lease.granted is not None and sent < lease.granted
         for _ in range(TRIES_TO_SETTLE):
-            after = rate.settled(known.state, lease, self._clock(), sent, throttled, pause_s)
+            after = rate.settled(known.state, lease, self._clock(), sent, throttled, pause_s, failed)
             if not (is_left or _is_news(known.state, after)) or self._swapped(key, known, after):
                 return
 
